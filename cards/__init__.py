@@ -1,0 +1,1 @@
+"""Dataset cards and publishing: views of a finished run directory. Imports nothing above `curation`."""

@@ -1,0 +1,1 @@
+"""Distillation, reinforcement learning and evaluation of students. Imports nothing above `curation`."""
