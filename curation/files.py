@@ -1,0 +1,105 @@
+"""Rows out of the files people have, and files written so that a kill leaves the old one or the new one, never half."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import polars as pl
+
+from curation.errors import UserError
+
+Row = dict[str, Any]
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet", ".csv")
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a .jsonl, .jsonl.gz, .json, .parquet or .csv file, one at a time and in order.
+
+    Raises UserError, with the line where there is one, for what cannot be read.
+    """
+    if not path.is_file():
+        raise UserError(f"no file {str(path)!r}: give the path of a file that ends in {', '.join(SUFFIXES)}")
+    kind = path.name.removesuffix(".gz")
+    if kind.endswith(".jsonl"):
+        yield from _jsonl(path)
+    elif kind.endswith(".json"):
+        yield from _json(path)
+    elif kind.endswith(".parquet"):
+        yield from _parquet(path)
+    elif kind.endswith(".csv"):
+        csv.field_size_limit(1 << 30)  # a trace of 32,000 tokens is longer than the 131,072 characters csv allows
+        with _open(path) as file:
+            yield from csv.DictReader((line.decode("utf-8") for line in file))
+    else:
+        raise UserError(f"cannot tell what {path.name} is: wanted a name that ends in {', '.join(SUFFIXES)}")
+
+
+def _open(path: Path) -> IO[bytes]:
+    return gzip.open(path) if path.name.endswith(".gz") else path.open("rb")
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
+    # Bytes are split on \n alone: str.splitlines would also break at U+2028, which real traces hold inside strings.
+    with _open(path) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield _object(line, f"{path.name} line {number}")
+
+
+def _object(text: bytes, where: str) -> Row:
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{where} is not JSON ({error}): mend or remove that line") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{where} is a {type(row).__name__}, wanted an object with named columns")
+    return row
+
+
+def _json(path: Path) -> Iterator[Row]:
+    with _open(path) as file:
+        text = file.read()
+    try:
+        rows = json.loads(text)
+    except ValueError:
+        raise UserError(f"{path.name} is not one JSON value: if it has a row on each line, name it .jsonl") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path.name} holds no list of objects: wanted [{{...}}, {{...}}]")
+    yield from rows
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow.parquet as pq
+
+    # Row groups of one file can be gigabytes of traces; pyarrow reads them in small batches.
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=1024):
+            yield from batch.to_pylist()
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write `text` so that a reader, or a restart after a kill, sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def write_table(frame: pl.DataFrame, path: Path) -> None:
+    """A Parquet file that Polars, DuckDB, pandas and `datasets` read; the same rows give the same bytes."""
+    frame.write_parquet(path, compression="zstd", row_group_size=10_000)

@@ -1,0 +1,157 @@
+"""Problems out of a table: which column is which, which rows are wanted, what the gold answer is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from curation.errors import UserError
+from curation.extract import extract_gold
+from curation.files import Row
+from curation.records import Problem, canonical_json, problem
+
+# The usual names, most specific first; taken from the data sets of this field.
+PROMPT_NAMES = ("problem", "question", "prompt", "query", "instruction", "Question", "quiz", "input", "text")
+ANSWER_NAMES = ("answer", "gold", "ground_truth", "gold_answer", "gt_answer", "gt", "final_answer", "expected_answer", "target", "solution")
+SOLUTION_NAMES = ("solution", "gt_cot", "ground_truth_solution", "rationale")
+LONGEST_EXTRA = 200  # characters; a longer column is a text of its own (a trace, a solution), not a label
+
+
+class Mapped(NamedTuple):
+    """Which column holds what; None where the table has no such column."""
+
+    prompt: str | None
+    answer: str | None
+    solution: str | None
+    source: str | None
+    id: str | None
+
+
+class Refused(NamedTuple):
+    """A row that is no problem we can use, with the reason."""
+
+    problem: Problem
+    reason: str
+    detail: str
+
+
+def map_columns(names: Sequence[str], wanted: Mapping[str, str | None], *, domain: str, where: str) -> Mapped:
+    """Find the columns: those `wanted` by name must be there, the others are the first usual name that is.
+
+    Raises UserError when a wanted column, or any column for the prompt, is missing.
+    """
+    for role, name in wanted.items():
+        if name is not None and name not in names:
+            raise UserError(f"{where} has no column {name!r} for the {role}; it has {', '.join(names)}: set source.columns.{role}")
+    prompt = wanted.get("prompt") or _first(PROMPT_NAMES, names)
+    answer = wanted.get("answer") or _first(ANSWER_NAMES, names)
+    if prompt is None and not (domain == "countdown" and _numbers_column(names)):
+        raise UserError(f"{where} has no column for the problem; it has {', '.join(names)}: set source.columns.prompt")
+    if answer is None:
+        raise UserError(f"{where} has no column for the gold answer; it has {', '.join(names)}: set source.columns.answer")
+    solution = wanted.get("solution") or _first([n for n in SOLUTION_NAMES if n != answer], names)
+    return Mapped(prompt, answer, solution, wanted.get("source"), wanted.get("id") or _first(("uuid", "id", "idx", "unique_id"), names))
+
+
+def _first(candidates: Iterable[str], names: Sequence[str]) -> str | None:
+    return next((c for c in candidates if c in names), None)
+
+
+def _numbers_column(names: Sequence[str]) -> str | None:
+    return _first(("nums", "numbers"), names)
+
+
+def read_problems(
+    rows: Iterable[Row],
+    wanted: Mapping[str, str | None],
+    *,
+    domain: str,
+    name: str,
+    license: str,
+    only: Mapping[str, Sequence[Any]],
+    without: Mapping[str, Sequence[Any]],
+) -> Iterator[Problem | Refused]:
+    """Every row as a Problem, or as the reason why not, in order.
+
+    `only` and `without` map a column to the values that keep or drop a row. Raises UserError for a missing column.
+    """
+    mapped: Mapped | None = None
+    for position, row in enumerate(rows):
+        if mapped is None:
+            for column in (*only, *without):
+                if column not in row:
+                    raise UserError(f"{name} has no column {column!r} to filter by; it has {', '.join(row)}: mend source.only or source.without")
+            mapped = map_columns(list(row), wanted, domain=domain, where=name)
+        found = _to_problem(row, mapped, position, domain=domain, name=name, license=license)
+        yield _refuse(found, row, only, without) or found
+
+
+def _refuse(found: Problem, row: Row, only: Mapping[str, Sequence[Any]], without: Mapping[str, Sequence[Any]]) -> Refused | None:
+    for column, values in only.items():
+        if row.get(column) not in values:
+            return Refused(found, f"{column}_not_wanted", str(row.get(column))[:LONGEST_EXTRA])
+    for column, values in without.items():
+        if row.get(column) in values:
+            return Refused(found, f"{column}_not_wanted", str(row[column])[:LONGEST_EXTRA])
+    if not found.prompt:
+        return Refused(found, "empty_problem", "")
+    if not found.answer:
+        return Refused(found, "no_gold", "")
+    return None
+
+
+def _to_problem(row: Row, mapped: Mapped, position: int, *, domain: str, name: str, license: str) -> Problem:
+    gold_text = answer_text(row.get(mapped.answer or ""))
+    solution = answer_text(row.get(mapped.solution or "")) or None
+    prompt = str(row.get(mapped.prompt or "") or "").strip()
+    answer: str | None = gold_text
+    if domain == "countdown":
+        prompt, answer = _countdown(row, prompt, gold_text)
+    elif gold_text is not None:
+        answer = extract_gold(gold_text)
+        if answer != gold_text and solution is None:
+            solution = gold_text  # a GSM8K gold is a whole solution that ends in `#### n`: keep it
+    used = {c for c in mapped if c}
+    return problem(
+        prompt=prompt,
+        answer=answer,
+        domain=domain,
+        solution=solution,
+        source=str(row.get(mapped.source or "") or name),
+        source_id=str(row[mapped.id]) if mapped.id and row.get(mapped.id) is not None else str(position),
+        license=license,
+        meta=canonical_json({k: v for k, v in row.items() if k not in used and _is_label(v)}),
+    )
+
+
+def _countdown(row: Row, prompt: str, gold: str | None) -> tuple[str, str | None]:
+    """The prompt and gold of a row of Countdown-Tasks-3to4, which has only `nums` and `target`."""
+    column = _numbers_column(list(row))
+    if column is None or "target" not in row:
+        return prompt, gold
+    from curation import countdown
+
+    numbers, target = [int(n) for n in row[column]], int(row["target"])
+    return prompt or countdown.prompt(numbers, target), canonical_json({"numbers": numbers, "target": target})
+
+
+def _is_label(value: Any) -> bool:
+    if isinstance(value, float):
+        return value == value and abs(value) != float("inf")
+    if isinstance(value, list):
+        return len(value) <= 10 and all(isinstance(v, int | float) and _is_label(v) for v in value)
+    return isinstance(value, bool | int) or (isinstance(value, str) and 0 < len(value) <= LONGEST_EXTRA)
+
+
+def answer_text(value: Any) -> str | None:
+    """A gold cell as text: 11.0 is "11", ["606"] is "606", several answers are joined with commas, empty is None."""
+    if isinstance(value, list):
+        parts = [text for v in value if (text := answer_text(v))]
+        return ", ".join(parts) or None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return (str(value).strip() or None) if value is not None else None
+

@@ -1,0 +1,1 @@
+"""The command line, recipes, teachers, sampling and the build. `factory.build.build` is the main path: start there."""

@@ -1,0 +1,138 @@
+"""Where the problems come from: the Hub, local files, or a generator; and the benchmarks they are checked against."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from curation import countdown, knights, puzzles
+from curation.decontaminate import Benchmark, question_column, read_benchmark
+from curation.errors import UserError
+from curation.files import Row, read_rows
+from curation.records import Problem
+from curation.sources import Refused, read_problems
+from factory.recipe import BenchmarkFrom, FileSource, HubSource, Recipe, Source
+from factory.steps import file_digest
+
+
+class Opened(NamedTuple):
+    """A source ready to read."""
+
+    identity: dict[str, Any]  # what its bytes are: file digests, or repository and commit; part of the step's key
+    origins: list[dict[str, Any]]  # for the manifest: name, license, revision of each part
+    problems: Iterator[Problem | Refused]
+
+
+def open_source(source: Source) -> Opened:
+    """Open the source of a recipe. Raises UserError for a file that is not there or a Hub that does not answer."""
+    if isinstance(source, FileSource):
+        return _open_files(source)
+    if isinstance(source, HubSource):
+        return _open_hub(source)
+    settings = source.model_dump(exclude={"kind", "task", "config"})
+    if source.kind == "countdown":
+        problems = countdown.generate(**settings)
+    elif source.kind == "knights-and-knaves":
+        problems = knights.generate(**settings)
+    else:
+        problems = puzzles.from_reasoning_gym(source.task, **settings, **source.config)
+    name = source.task if source.kind == "reasoning-gym" else source.kind
+    return Opened({}, [{"name": name, "license": "apache-2.0", "revision": f"seed {source.seed}"}], problems)
+
+
+def _open_files(source: FileSource) -> Opened:
+    paths = [Path(p) for p in source.paths]
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"no file {str(path)!r}: --problems and source.paths take files that exist")
+    digests = [file_digest(p) for p in paths]
+    origins = [{"name": _stem(p), "license": source.license, "revision": f"sha256:{d}"} for p, d in zip(paths, digests, strict=True)]
+    problems = (item for p in paths for item in _read(read_rows(p), source, _stem(p)))
+    return Opened({"files": digests}, origins, problems)
+
+
+def _open_hub(source: HubSource) -> Opened:
+    commit = hub_commit(source.repo, source.revision)
+    rows = hub_rows(source.repo, source.config, source.split, commit)
+    origins = [{"name": source.repo, "license": source.license, "revision": commit}]
+    return Opened({"repo": source.repo, "commit": commit}, origins, _read(rows, source, source.repo))
+
+
+def _read(rows: Iterable[Row], source: FileSource | HubSource, name: str) -> Iterator[Problem | Refused]:
+    wanted = source.columns.model_dump()
+    return read_problems(
+        rows, wanted, domain=source.domain, name=name, license=source.license, only=source.only, without=source.without
+    )
+
+
+def _stem(path: Path) -> str:
+    return path.name.split(".")[0]
+
+
+def hub_commit(repo: str, revision: str | None) -> str:
+    """The commit a revision names now; a full commit id is taken as it is, so that a pinned recipe needs no look-up."""
+    if revision and re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+    from httpx import HTTPError
+
+    try:
+        commit = HfApi().dataset_info(repo, revision=revision).sha
+    except (HfHubHTTPError, HTTPError, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"the Hub did not give data set {repo!r} ({type(error).__name__}: {first}): check the name, the network and "
+            "`hf auth login`, or use local files with --problems and --benchmarks"
+        ) from None
+    return str(commit)
+
+
+def hub_rows(repo: str, config: str | None, split: str, commit: str) -> Iterator[Row]:
+    """Stream the rows of a Hub data set at a commit."""
+    from datasets import load_dataset
+
+    try:
+        yield from load_dataset(repo, config, split=split, revision=commit, streaming=True)
+    except ValueError as error:  # an unknown config or split; datasets lists those it has
+        raise UserError(f"data set {repo!r}: {str(error).strip().splitlines()[0]}") from None
+
+
+def benchmark_digests(benchmarks: Sequence[BenchmarkFrom]) -> list[dict[str, str]]:
+    """What the bytes of each benchmark are, without reading the questions: part of the step's key."""
+    return [
+        {"name": b.name, "digest": file_digest(_benchmark_path(b)) if b.path else hub_commit(str(b.repo), b.revision)}
+        for b in benchmarks
+    ]
+
+
+def _benchmark_path(benchmark: BenchmarkFrom) -> Path:
+    path = Path(str(benchmark.path))
+    if not path.is_file():
+        raise UserError(f"no benchmark file {str(path)!r}: clean.benchmarks and --benchmarks take files that exist, or a folder of them")
+    return path
+
+
+def load_benchmark(benchmark: BenchmarkFrom) -> Benchmark:
+    if benchmark.path:
+        return read_benchmark(_benchmark_path(benchmark))._replace(name=benchmark.name)
+    if not benchmark.repo:
+        raise UserError(f"clean.benchmarks: {benchmark.name} has neither path nor repo: give one of them")
+    commit = hub_commit(benchmark.repo, benchmark.revision)
+    rows = list(hub_rows(benchmark.repo, benchmark.config, benchmark.split, commit))
+    column = benchmark.column or question_column(list(rows[0]), benchmark.repo)
+    return Benchmark(benchmark.name, tuple(str(row[column]) for row in rows), commit)
+
+
+def benchmarks_in(paths: Sequence[Path]) -> list[dict[str, str]]:
+    """Recipe entries for the benchmark files named on the command line; a folder means every data file in it."""
+    files = [f for p in paths for f in (sorted(x for x in p.iterdir() if x.is_file()) if p.is_dir() else [p])]
+    if paths and not files:
+        raise UserError(f"no files in {', '.join(map(str, paths))}: --benchmarks takes files of questions, or a folder of them")
+    return [{"name": _stem(f), "path": str(f)} for f in files]
+
+
+def recipe_problems(recipe: Recipe) -> Opened:
+    return open_source(recipe.source)

@@ -1,0 +1,242 @@
+"""What a build does, as one strict and shallow record read from YAML.
+
+A recipe names only what differs from these defaults. An unknown key is an error that names the nearest right one, because
+a silently ignored `temprature` costs a week of GPU time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from curation.errors import UserError
+from curation.records import content_id
+
+RECIPE_VERSION = 1
+CONFIGS = Path(__file__).parent.parent / "configs"  # beside the packages, in a checkout and in site-packages alike
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(Strict):
+    """Which column of the source holds what; None: the first of the usual names that is there."""
+
+    prompt: str | None = None
+    answer: str | None = None
+    solution: str | None = None
+    source: str | None = None  # where a mixture names the origin of each row
+    id: str | None = None
+
+
+class HubSource(Strict):
+    kind: Literal["hub"] = "hub"
+    repo: str
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None  # a branch, tag or commit; the commit read is recorded in the manifest
+    columns: Columns = Columns()
+    only: dict[str, list[Any]] = {}  # keep rows whose column has one of these values
+    without: dict[str, list[Any]] = {}  # drop rows whose column has one of these values
+    domain: str = "math"
+    license: str = "unknown"
+
+
+class FileSource(Strict):
+    kind: Literal["file"] = "file"
+    paths: list[str] = Field(min_length=1)  # .jsonl, .jsonl.gz, .parquet, .csv
+    columns: Columns = Columns()
+    only: dict[str, list[Any]] = {}
+    without: dict[str, list[Any]] = {}
+    domain: str = "math"
+    license: str = "unknown"
+
+
+class CountdownSource(Strict):
+    kind: Literal["countdown"] = "countdown"
+    count: int = Field(ge=1)
+    seed: int = 0
+    min_numbers: int = Field(3, ge=3, le=6)
+    max_numbers: int = Field(4, ge=3, le=6)
+    min_target: int = Field(10, ge=1)
+    max_target: int = Field(100, ge=1)
+
+
+class KnightsSource(Strict):
+    kind: Literal["knights-and-knaves"] = "knights-and-knaves"
+    count: int = Field(ge=1)
+    seed: int = 0
+    min_people: int = Field(2, ge=2, le=8)
+    max_people: int = Field(8, ge=2, le=8)
+
+
+class GymSource(Strict):
+    """A generator of reasoning-gym, whose answers our own checkers can judge. Needs `cot-factory[gym]`."""
+
+    kind: Literal["reasoning-gym"] = "reasoning-gym"
+    task: Literal["countdown", "knights_knaves"]
+    count: int = Field(ge=1)
+    seed: int = 0
+    config: dict[str, Any] = {}
+
+
+Source = Annotated[HubSource | FileSource | CountdownSource | KnightsSource | GymSource, Field(discriminator="kind")]
+
+
+class BenchmarkFrom(Strict):
+    """A set of test questions: a file, or a data set on the Hub."""
+
+    name: str
+    path: str | None = None
+    repo: str | None = None
+    config: str | None = None
+    split: str = "test"
+    revision: str | None = None
+    column: str | None = None
+
+
+class Clean(Strict):
+    exact_duplicates: bool = True
+    near_duplicates: float | None = Field(0.8, gt=0, le=1)  # Jaccard of word shingles; None: leave them in
+    benchmarks: list[BenchmarkFrom] = []
+    rule: Literal["coverage", "ngram"] = "coverage"
+    ngram: int = Field(8, ge=2)  # words
+    check_gold: bool = True  # a gold that its own verifier refuses is dropped before a token is spent on it
+
+
+class Sample(Strict):
+    """Values sent to the teacher. None: the server's own default, and recorded as such."""
+
+    per_problem: int = Field(1, ge=1)
+    temperature: float | None = Field(None, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int = Field(16_384, ge=1)
+    seed: int | None = None
+
+
+class Traces(Strict):
+    """Which traces may teach at all, before their answers are judged."""
+
+    require_thinking: bool = True
+    max_characters: int | None = Field(None, ge=1)
+
+
+class Choose(Strict):
+    """Which of the correct traces of a problem become examples."""
+
+    per_problem: int = Field(1, ge=1)
+    rule: Literal["first", "shortest", "random"] = "random"
+    seed: int = 0
+
+
+class Recipe(Strict):
+    recipe: Literal[1]  # version of this schema
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    description: str
+    source: Source
+    teacher: str
+    system: str | None = None
+    prompt: str = "{problem}"  # user turn sent to the teacher; {problem} is replaced, other braces stay
+    limit: int | None = Field(None, ge=1)  # read no more than this many problems
+    clean: Clean = Clean()
+    sample: Sample = Sample()
+    traces: Traces = Traces()
+    choose: Choose = Choose()
+
+    def run_name(self) -> str:
+        return f"{self.name}-{content_id(self.model_dump(mode='json'))[:8]}"
+
+
+def recipe_names() -> list[str]:
+    return sorted(p.stem for p in (CONFIGS / "recipes").glob("*.yaml"))
+
+
+def load_recipe(name_or_path: str, assignments: tuple[str, ...] = (), **overrides: Any) -> Recipe:
+    """The resolved recipe: a shipped one by name or a YAML file by path, `a.b=c` assignments, then `overrides`.
+
+    Raises UserError naming the key that is wrong and the nearest right one.
+    """
+    path = Path(name_or_path) if name_or_path.endswith((".yaml", ".yml")) else CONFIGS / "recipes" / f"{name_or_path}.yaml"
+    if not path.is_file():
+        known = recipe_names()
+        raise UserError(f"no recipe {name_or_path!r}{_nearest(name_or_path, known)}; known: {', '.join(known)}, or a path to a .yaml file")
+    raw = _read_yaml(path)
+    for assignment in assignments:
+        _assign(raw, assignment)
+    raw.update(overrides)
+    if raw.get("recipe") != RECIPE_VERSION:
+        raise UserError(
+            f"{path.name} says recipe: {raw.get('recipe')!r}, this factory reads version {RECIPE_VERSION}: "
+            "install the cot-factory it was written for, or bring it up to date"
+        )
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(_first_error(path.name, error)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path.name} holds {type(raw).__name__}, wanted a mapping of recipe keys")
+    return raw
+
+
+def _assign(raw: dict[str, Any], assignment: str) -> None:
+    dotted, equals, text = assignment.partition("=")
+    if not equals:
+        raise UserError(f"--set {assignment}: wanted KEY=VALUE, such as --set choose.per_problem=2")
+    *parents, last = dotted.strip().split(".")
+    for key in parents:
+        raw = raw.setdefault(key, {})
+        if not isinstance(raw, dict):
+            raise UserError(f"--set {assignment}: {key} is a value, not a group of keys")
+    raw[last] = yaml.safe_load(text)
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _first_error(file: str, error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for i, part in enumerate(first["loc"]) if not (i == 1 and first["loc"][0] == "source"))
+    if first["type"] == "extra_forbidden":
+        *parents, last = [str(part) for part in first["loc"]]
+        return f"{file}: unknown key {where!r}{_nearest(last, _keys_at(parents))}"
+    got = "" if first["type"] == "missing" else f", got {json.dumps(first['input'], default=str)[:80]}"
+    return f"{file}: {where or 'recipe'}: {first['msg'][0].lower()}{first['msg'][1:]}{got}"
+
+
+def _keys_at(parents: list[str]) -> list[str]:
+    """The keys a recipe has at a place; for a source, those of its kind (pydantic puts the kind into the location)."""
+    models: list[Any] = [Recipe]
+    for part in parents:
+        if part.isdigit():  # a place in a list: the keys are those of its elements
+            continue
+        below = [_models_in(m.model_fields[part].annotation) for m in models if part in m.model_fields]
+        if below:
+            models = [model for group in below for model in group]
+        else:
+            models = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part]
+    return [key for model in models for key in model.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation):
+        return [model for part in typing.get_args(annotation) for model in _models_in(part)]
+    return []
