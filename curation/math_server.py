@@ -1,0 +1,132 @@
+"""The slow tier: a clean child process that holds a pebble pool whose workers are really killed.
+
+Why a process between the caller and the pool: a pool started inside a trainer, a thread or an unguarded script would
+fork its threads or import its main module again (torch and all). This child is started with `python -c`, so its workers
+import nothing of the caller's; it answers JSON lines and ends when its standard input closes, also when the caller is
+killed. Workers come from a fork server that has math-verify loaded: a killed worker is replaced in milliseconds.
+"""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+
+Answer = tuple[str, str]  # (outcome, why)
+_START = "import sys; sys.path[:] = {path!r}; from curation.math_server import serve; serve({workers})"
+GRACE_S = (
+    60.0  # how long past its own limit an answer may take, with the queue before it, until the child counts as dead
+)
+
+
+class Server:
+    """A running child; `ask` may be called from any thread."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers, self.pid = workers, os.getpid()
+        code = _START.format(path=sys.path, workers=workers)
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="ascii"
+        )
+        self._lock = threading.Lock()
+        self._waiting: dict[int, concurrent.futures.Future[Answer]] = {}
+        self._ids = itertools.count()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def ask(self, gold: str, answer: str, timeout_s: float) -> concurrent.futures.Future[Answer]:
+        """A future of (outcome, why) for two bare answers."""
+        future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+        assert self._child.stdin is not None
+        with self._lock:
+            number = next(self._ids)
+            self._waiting[number] = future
+            try:
+                self._child.stdin.write(json.dumps([number, gold, answer, timeout_s]) + "\n")
+                self._child.stdin.flush()
+            except (BrokenPipeError, ValueError):  # the child died: every waiting row is undetermined, none is lost
+                self._waiting.pop(number)
+                future.set_result(("undetermined", "worker_lost"))
+        return future
+
+    def alive(self) -> bool:
+        return self.pid == os.getpid() and self._child.poll() is None
+
+    def close(self) -> None:
+        """End the child and its workers; waits for them."""
+        if self.pid != os.getpid():  # a forked copy: the child belongs to the parent
+            return
+        assert self._child.stdin is not None and self._child.stdout is not None
+        with self._lock:
+            self._child.stdin.close()
+        self._child.wait()
+        self._reader.join()
+        self._child.stdout.close()
+
+    def _read(self) -> None:
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            number, outcome, why = json.loads(line)
+            with self._lock:
+                future = self._waiting.pop(number)
+            future.set_result((outcome, why))
+        with self._lock:
+            lost, self._waiting = self._waiting, {}
+        for future in lost.values():
+            future.set_result(("undetermined", "worker_lost"))
+
+
+_shared: list[Server] = []
+_shared_lock = threading.Lock()
+
+
+def shared(workers: int) -> Server:
+    """The one server of this process with at least `workers` workers, started on first use and closed at exit."""
+    with _shared_lock:
+        if _shared and (not _shared[0].alive() or _shared[0].workers < workers):
+            _shared.pop().close()
+        if not _shared:
+            _shared.append(Server(workers))
+        return _shared[0]
+
+
+@atexit.register
+def close() -> None:
+    """Ends the shared server, if there is one."""
+    with _shared_lock:
+        while _shared:
+            _shared.pop().close()
+
+
+def serve(workers: int) -> None:
+    """Body of the child: JSON lines [id, gold, answer, timeout_s] in, [id, outcome, why] out as they are done."""
+    import multiprocessing
+    import signal
+
+    import pebble
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to handle; end of input ends us
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["curation.math_worker", "math_verify"])
+    from curation import math_worker
+
+    lock = threading.Lock()
+
+    def write(number: int, outcome: str, why: str) -> None:
+        with lock:
+            print(json.dumps([number, outcome, why]), flush=True)
+
+    pool = pebble.ProcessPool(max_workers=workers, initializer=math_worker.start, context=context)
+    try:
+        for line in sys.stdin:
+            number, gold, answer, timeout_s = json.loads(line)
+            future = pool.schedule(math_worker.judge, args=(gold, answer), timeout=timeout_s)
+            future.add_done_callback(lambda f, n=number: write(n, *math_worker.outcome_of(f)))
+    finally:
+        pool.stop()
+        pool.join()

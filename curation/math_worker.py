@@ -1,0 +1,83 @@
+"""math-verify, asked both ways and cross-checked by numbers; runs only in a worker process that can be killed."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import resource
+from typing import Any
+
+MEMORY_BYTES = 1_500_000_000  # address space of one worker; math-verify itself needs 0.4 GB of it
+
+
+def start() -> None:
+    """Once in each worker: a memory limit, and no log lines on the caller's terminal."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    logging.disable(logging.CRITICAL)
+
+
+def outcome_of(future: concurrent.futures.Future[tuple[str, str]]) -> tuple[str, str]:
+    """(outcome, why) of a finished task; a killed or broken one is undetermined, with the reason."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, TimeoutError):
+        return "undetermined", "timeout"
+    if isinstance(error, MemoryError):
+        return "undetermined", "out_of_memory"
+    return "undetermined", "worker_lost"
+
+
+def judge(gold: str, answer: str) -> tuple[str, str]:
+    """(outcome, why) for two bare answers that the exact tier could not decide."""
+    gold_parsed, answer_parsed = _parse(gold), _parse(answer)
+    if not gold_parsed:
+        return "undetermined", "unparseable_gold"
+    if not answer_parsed:
+        return "undetermined", "unparseable_answer"
+    if not (_equal(gold_parsed, answer_parsed) and _equal(answer_parsed, gold_parsed)):
+        return "undetermined", "disagreement"
+    if _numbers_differ(gold_parsed[0], answer_parsed[0]):
+        return "undetermined", "disagreement"
+    return "correct", "equal"
+
+
+def _parse(text: str) -> list[Any]:
+    import math_verify
+
+    wrapped = text if "$" in text else f"${text}$"
+    configs = [
+        math_verify.LatexExtractionConfig(boxed_match_priority=-1),
+        math_verify.ExprExtractionConfig(),
+    ]
+    try:
+        parsed: list[Any] = math_verify.parse(wrapped, configs, parsing_timeout=None)
+    except (
+        RecursionError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+    ):  # what its grammar raises on odd text
+        return []
+    return [p for p in parsed if not isinstance(p, str)]
+
+
+def _equal(gold: list[Any], answer: list[Any]) -> bool:
+    import math_verify
+
+    return bool(math_verify.verify(gold, answer, timeout_seconds=None))
+
+
+def _numbers_differ(gold: Any, answer: Any) -> bool:
+    """True where both are numbers and 50 digits of them differ: math-verify takes 1/2^99 and 1/2^98 for equal."""
+    import sympy
+
+    if not (isinstance(gold, sympy.Expr) and isinstance(answer, sympy.Expr)):
+        return False
+    if gold.free_symbols or answer.free_symbols:
+        return False
+    a, b = sympy.N(gold, 50), sympy.N(answer, 50)
+    if not (a.is_number and b.is_number):
+        return False
+    return bool(abs(a - b) > sympy.Float("1e-40") * max(abs(a), abs(b)))
