@@ -157,7 +157,10 @@ def _divide(above: Fraction, below: Fraction) -> Fraction:
 
 
 _LIST_MARK = re.compile(r"^\s*(?:[-*•>]+|\(?[0-9]{1,3}[.)])\s+")
-_OPERATION = re.compile("|".join(re.escape(s) for s, meaning in _SYMBOLS.items() if meaning not in "()="))
+_OPERATION = re.compile(
+    "|".join(re.escape(s) for s, meaning in _SYMBOLS.items() if meaning not in "()=" and s not in "xX")
+    + r"|(?<![^\W\d_])[xX](?![^\W\d_])"
+)
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _LETTER = re.compile(r"[^\W\d_xX]")
 # A word that changes the value of what follows it: "sqrt (9) + 3" must not be read as (9) + 3.
