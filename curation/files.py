@@ -37,7 +37,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     elif kind.endswith(".csv"):
         csv.field_size_limit(1 << 30)  # a trace of 32,000 tokens is longer than the 131,072 characters csv allows
         with _open(path) as file:
-            yield from csv.DictReader((line.decode("utf-8") for line in file))
+            yield from csv.DictReader(line.decode("utf-8") for line in file)
     else:
         raise UserError(f"cannot tell what {path.name} is: wanted a name that ends in {', '.join(SUFFIXES)}")
 

@@ -13,7 +13,18 @@ from curation.records import Problem, canonical_json, problem
 
 # The usual names, most specific first; taken from the data sets of this field.
 PROMPT_NAMES = ("problem", "question", "prompt", "query", "instruction", "Question", "quiz", "input", "text")
-ANSWER_NAMES = ("answer", "gold", "ground_truth", "gold_answer", "gt_answer", "gt", "final_answer", "expected_answer", "target", "solution")
+ANSWER_NAMES = (
+    "answer",
+    "gold",
+    "ground_truth",
+    "gold_answer",
+    "gt_answer",
+    "gt",
+    "final_answer",
+    "expected_answer",
+    "target",
+    "solution",
+)
 SOLUTION_NAMES = ("solution", "gt_cot", "ground_truth_solution", "rationale")
 LONGEST_EXTRA = 200  # characters; a longer column is a text of its own (a trace, a solution), not a label
 
@@ -51,7 +62,13 @@ def map_columns(names: Sequence[str], wanted: Mapping[str, str | None], *, domai
     if answer is None:
         raise UserError(f"{where} has no column for the gold answer; it has {', '.join(names)}: set source.columns.answer")
     solution = wanted.get("solution") or _first([n for n in SOLUTION_NAMES if n != answer], names)
-    return Mapped(prompt, answer, solution, wanted.get("source"), wanted.get("id") or _first(("uuid", "id", "idx", "unique_id"), names))
+    return Mapped(
+        prompt,
+        answer,
+        solution,
+        wanted.get("source"),
+        wanted.get("id") or _first(("uuid", "id", "idx", "unique_id"), names),
+    )
 
 
 def _first(candidates: Iterable[str], names: Sequence[str]) -> str | None:
@@ -81,7 +98,9 @@ def read_problems(
         if mapped is None:
             for column in (*only, *without):
                 if column not in row:
-                    raise UserError(f"{name} has no column {column!r} to filter by; it has {', '.join(row)}: mend source.only or source.without")
+                    raise UserError(
+                        f"{name} has no column {column!r} to filter by; it has {', '.join(row)}: mend source.only or source.without"
+                    )
             mapped = map_columns(list(row), wanted, domain=domain, where=name)
         found = _to_problem(row, mapped, position, domain=domain, name=name, license=license)
         yield _refuse(found, row, only, without) or found
@@ -154,4 +173,3 @@ def answer_text(value: Any) -> str | None:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False, sort_keys=True)
     return (str(value).strip() or None) if value is not None else None
-

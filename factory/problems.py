@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from curation import countdown, knights, puzzles
 from curation.decontaminate import Benchmark, question_column, read_benchmark
@@ -13,7 +13,7 @@ from curation.errors import UserError
 from curation.files import Row, read_rows
 from curation.records import Problem
 from curation.sources import Refused, read_problems
-from factory.recipe import BenchmarkFrom, FileSource, HubSource, Recipe, Source
+from factory.recipe import BenchmarkFrom, FileSource, HubSource, Source
 from factory.steps import file_digest
 
 
@@ -48,7 +48,9 @@ def _open_files(source: FileSource) -> Opened:
         if not path.is_file():
             raise UserError(f"no file {str(path)!r}: --problems and source.paths take files that exist")
     digests = [file_digest(p) for p in paths]
-    origins = [{"name": _stem(p), "license": source.license, "revision": f"sha256:{d}"} for p, d in zip(paths, digests, strict=True)]
+    origins = [
+        {"name": _stem(p), "license": source.license, "revision": f"sha256:{d}"} for p, d in zip(paths, digests, strict=True)
+    ]
     problems = (item for p in paths for item in _read(read_rows(p), source, _stem(p)))
     return Opened({"files": digests}, origins, problems)
 
@@ -71,21 +73,21 @@ def _stem(path: Path) -> str:
     return path.name.split(".")[0]
 
 
-def hub_commit(repo: str, revision: str | None) -> str:
+def hub_commit(repo: str, revision: str | None, kind: Literal["dataset", "model"] = "dataset") -> str:
     """The commit a revision names now; a full commit id is taken as it is, so that a pinned recipe needs no look-up."""
     if revision and re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
+    from httpx import HTTPError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
-    from httpx import HTTPError
 
     try:
-        commit = HfApi().dataset_info(repo, revision=revision).sha
+        commit = HfApi().repo_info(repo, revision=revision, repo_type=kind).sha
     except (HfHubHTTPError, HTTPError, OSError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"the Hub did not give data set {repo!r} ({type(error).__name__}: {first}): check the name, the network and "
-            "`hf auth login`, or use local files with --problems and --benchmarks"
+            f"the Hub did not give {kind} {repo!r} ({type(error).__name__}: {first}): check the name, the network and "
+            "`hf auth login`, or use a local file or folder instead"
         ) from None
     return str(commit)
 
@@ -111,7 +113,9 @@ def benchmark_digests(benchmarks: Sequence[BenchmarkFrom]) -> list[dict[str, str
 def _benchmark_path(benchmark: BenchmarkFrom) -> Path:
     path = Path(str(benchmark.path))
     if not path.is_file():
-        raise UserError(f"no benchmark file {str(path)!r}: clean.benchmarks and --benchmarks take files that exist, or a folder of them")
+        raise UserError(
+            f"no benchmark file {str(path)!r}: clean.benchmarks and --benchmarks take files that exist, or a folder of them"
+        )
     return path
 
 
@@ -124,15 +128,3 @@ def load_benchmark(benchmark: BenchmarkFrom) -> Benchmark:
     rows = list(hub_rows(benchmark.repo, benchmark.config, benchmark.split, commit))
     column = benchmark.column or question_column(list(rows[0]), benchmark.repo)
     return Benchmark(benchmark.name, tuple(str(row[column]) for row in rows), commit)
-
-
-def benchmarks_in(paths: Sequence[Path]) -> list[dict[str, str]]:
-    """Recipe entries for the benchmark files named on the command line; a folder means every data file in it."""
-    files = [f for p in paths for f in (sorted(x for x in p.iterdir() if x.is_file()) if p.is_dir() else [p])]
-    if paths and not files:
-        raise UserError(f"no files in {', '.join(map(str, paths))}: --benchmarks takes files of questions, or a folder of them")
-    return [{"name": _stem(f), "path": str(f)} for f in files]
-
-
-def recipe_problems(recipe: Recipe) -> Opened:
-    return open_source(recipe.source)

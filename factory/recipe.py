@@ -10,8 +10,9 @@ import difflib
 import json
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,6 +21,7 @@ from curation.errors import UserError
 from curation.records import content_id
 
 RECIPE_VERSION = 1
+PUZZLES = ("countdown", "knights-and-knaves")  # kinds of source that are domains as well
 CONFIGS = Path(__file__).parent.parent / "configs"  # beside the packages, in a checkout and in site-packages alike
 
 
@@ -159,19 +161,32 @@ def recipe_names() -> list[str]:
     return sorted(p.stem for p in (CONFIGS / "recipes").glob("*.yaml"))
 
 
-def load_recipe(name_or_path: str, assignments: tuple[str, ...] = (), **overrides: Any) -> Recipe:
-    """The resolved recipe: a shipped one by name or a YAML file by path, `a.b=c` assignments, then `overrides`.
+class Changes(NamedTuple):
+    """What a command line puts in place of the recipe's own values."""
+
+    assignments: tuple[str, ...] = ()  # "a.b=c"
+    teacher: str | None = None
+    limit: int | None = None
+    problems: tuple[str, ...] = ()  # files that replace the source
+    benchmarks: tuple[str, ...] = ()  # files or folders that replace clean.benchmarks
+
+
+NO_CHANGES = Changes()
+
+
+def load_recipe(name_or_path: str, changes: Changes = NO_CHANGES) -> Recipe:
+    """The resolved recipe: a shipped one by name, or a YAML file by path, with `changes` on top.
 
     Raises UserError naming the key that is wrong and the nearest right one.
     """
     path = Path(name_or_path) if name_or_path.endswith((".yaml", ".yml")) else CONFIGS / "recipes" / f"{name_or_path}.yaml"
     if not path.is_file():
         known = recipe_names()
-        raise UserError(f"no recipe {name_or_path!r}{_nearest(name_or_path, known)}; known: {', '.join(known)}, or a path to a .yaml file")
+        raise UserError(
+            f"no recipe {name_or_path!r}{_nearest(name_or_path, known)}: wanted {', '.join(known)} or the path of a .yaml file"
+        )
     raw = _read_yaml(path)
-    for assignment in assignments:
-        _assign(raw, assignment)
-    raw.update(overrides)
+    _apply(raw, changes)
     if raw.get("recipe") != RECIPE_VERSION:
         raise UserError(
             f"{path.name} says recipe: {raw.get('recipe')!r}, this factory reads version {RECIPE_VERSION}: "
@@ -181,6 +196,28 @@ def load_recipe(name_or_path: str, assignments: tuple[str, ...] = (), **override
         return Recipe.model_validate(raw)
     except ValidationError as error:
         raise UserError(_first_error(path.name, error)) from None
+
+
+def _apply(raw: dict[str, Any], changes: Changes) -> None:
+    if changes.problems:
+        source = raw.get("source", {})
+        domain = source.get("domain") or (source["kind"] if source.get("kind") in PUZZLES else "math")
+        raw["source"] = {"kind": "file", "paths": list(changes.problems), "domain": domain}
+    if changes.benchmarks:
+        raw.setdefault("clean", {})["benchmarks"] = _benchmarks_in([Path(b) for b in changes.benchmarks])
+    for key in ("teacher", "limit"):
+        if getattr(changes, key) is not None:
+            raw[key] = getattr(changes, key)
+    for assignment in changes.assignments:
+        _assign(raw, assignment)
+
+
+def _benchmarks_in(paths: Sequence[Path]) -> list[dict[str, str]]:
+    """Recipe entries for benchmark files; a folder means every file in it."""
+    files = [f for p in paths for f in (sorted(x for x in p.iterdir() if x.is_file()) if p.is_dir() else [p])]
+    if not files:
+        raise UserError(f"no files in {', '.join(map(str, paths))}: --benchmarks takes files of questions, or folders of them")
+    return [{"name": f.name.split(".")[0], "path": str(f)} for f in files]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

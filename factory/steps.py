@@ -75,7 +75,14 @@ def _finish(folder: Path, work: Callable[[Path], Facts], settings: object, input
     seconds = time.monotonic() - started
     files = {str(p.relative_to(folder)): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
     digest = hashlib.sha256(canonical_json([files, facts]).encode()).hexdigest()
-    mark = {"digest": digest, "files": files, "facts": facts, "settings": settings, "inputs": list(inputs), "seconds": seconds}
+    mark = {
+        "digest": digest,
+        "files": files,
+        "facts": facts,
+        "settings": settings,
+        "inputs": list(inputs),
+        "seconds": seconds,
+    }
     (folder / MARK).write_text(json.dumps(mark, indent=1, ensure_ascii=False), "utf-8")
 
 

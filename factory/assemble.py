@@ -1,0 +1,103 @@
+"""The run directory out of finished pieces: links to their files, the funnel, the manifest and the card."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from cards.dataset_card import write_card
+from curation.files import write_atomic
+from curation.records import Problem, Trace, content_id, schema
+from factory.ledger import Count, total
+from factory.manifest import manifest
+from factory.recipe import Recipe
+from factory.run import Run, replace_folder
+from factory.steps import Facts, Piece, link, once
+
+if TYPE_CHECKING:
+    from factory.build import Pieces
+
+_REASONS = {"step": pl.String, "reason": pl.String, "detail": pl.String}
+
+
+def assemble(run: Run, recipe: Recipe, pieces: Pieces, command: str) -> None:
+    """Bring the run directory up to the pieces; nothing is written when it is there already."""
+    rejected = _rejected(run.store, pieces)
+    state = content_id(recipe.model_dump(mode="json"), [p.digest for p in all_pieces(pieces)], rejected.digest)
+    if _state(run.folder) == state:
+        return
+    (run.folder / "manifest.json").unlink(missing_ok=True)  # without it this is no finished run
+    _link(run.folder, pieces, rejected)
+    funnel = funnel_of(pieces)
+    write_atomic(run.folder / "funnel.json", json.dumps(funnel, indent=1, ensure_ascii=False) + "\n")
+    record = manifest(run.folder, recipe, pieces, list(all_pieces(pieces)), command) | {"state": state}
+    write_atomic(run.folder / "manifest.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_card(run.folder)
+
+
+def _state(folder: Path) -> str | None:
+    path = folder / "manifest.json"
+    return json.loads(path.read_text("utf-8"))["state"] if path.is_file() and (folder / "README.md").is_file() else None
+
+
+def all_pieces(pieces: Pieces) -> Iterator[Piece]:
+    yield from pieces.cleaning
+    if pieces.replay:
+        yield pieces.replay
+    for one in pieces.judged:
+        yield from (one.traces, one.verdicts, one.examples)
+
+
+def funnel_of(pieces: Pieces) -> list[Count]:
+    """One line for each step in call order, summed over shards, each checked to add up."""
+    lines: dict[str, list[Count]] = defaultdict(list)
+    for piece in all_pieces(pieces):
+        for line in piece.facts.get("funnel", []):
+            lines[line["step"]].append(line)
+    return [total(same) for same in lines.values()]
+
+
+def _link(folder: Path, pieces: Pieces, rejected: Piece) -> None:
+    replace_folder(folder / "problems", {f"{j.shard.number:05}.parquet": j.shard.problems for j in pieces.judged})
+    for name in ("traces", "verdicts"):
+        files = {f"{j.shard.number:05}.parquet": getattr(j, name).folder / f"{name}.parquet" for j in pieces.judged}
+        replace_folder(folder / name, files)
+    full = [j.examples for j in pieces.judged if j.examples.facts["examples"]] or [pieces.judged[0].examples]
+    shards = {f"train-{n:05}-of-{len(full):05}.parquet": p.folder / "examples.parquet" for n, p in enumerate(full)}
+    replace_folder(folder / "dataset", shards)
+    replace_folder(folder / "rejected", {f"{n}.parquet": rejected.folder / f"{n}.parquet" for n in ("problems", "traces")})
+    evidence = next(p for p in pieces.cleaning if p.name == "decontaminate")
+    link(evidence.folder / "contamination.parquet", folder / "contamination.parquet")
+
+
+def _rejected(store: Path, pieces: Pieces) -> Piece:
+    """Every dropped row of the build in two tables, streamed shard by shard."""
+    problems = [p.folder / "rejected.parquet" for p in pieces.cleaning]
+    problems += [j.examples.folder / "problems.parquet" for j in pieces.judged]
+    traces = [j.examples.folder / "traces.parquet" for j in pieces.judged]
+    if pieces.replay:
+        traces += sorted(pieces.replay.folder.glob("rejected-*.parquet"))
+
+    def work(folder: Path) -> Facts:
+        _concatenate(problems, folder / "problems.parquet", pl.Schema({**schema(Problem), **_REASONS}))
+        _concatenate(traces, folder / "traces.parquet", pl.Schema({**schema(Trace), **_REASONS}))
+        return {}
+
+    return once(store, "rejected", [], [p.digest for p in all_pieces(pieces)], work)
+
+
+def _concatenate(files: Sequence[Path], target: Path, wanted: pl.Schema) -> None:
+    import pyarrow.parquet as pq
+
+    # One row group at a time through pyarrow: the rejected rows of a big build do not fit in memory, and the order stays.
+    arrow = pl.DataFrame(schema=wanted).to_arrow().schema
+    with pq.ParquetWriter(target, arrow, compression="zstd") as writer:
+        for file in files:
+            with pq.ParquetFile(file) as source:
+                for group in range(source.num_row_groups):
+                    writer.write_table(source.read_row_group(group, columns=list(wanted)).cast(arrow))

@@ -1,0 +1,65 @@
+"""The main path: a recipe and a teacher become a curated data set. Read this first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from factory import choosing, cleaning, judging, tracing
+from factory.assemble import assemble
+from factory.recipe import Recipe
+from factory.run import Run, open_run
+from factory.steps import Piece
+from factory.teachers import parse_teacher
+
+
+class Judged(NamedTuple):
+    """One shard of problems with everything that became of it."""
+
+    shard: tracing.Shard
+    traces: Piece
+    verdicts: Piece
+    examples: Piece
+
+
+class Pieces(NamedTuple):
+    """Every finished piece of a build, in call order."""
+
+    cleaning: list[Piece]
+    replay: Piece | None
+    judged: list[Judged]
+
+
+def build(recipe: Recipe, *, runs: Path, out: Path | None = None, workers: int = 1, command: str = "") -> Path:
+    """Build the data set of a recipe and return its run directory.
+
+    Whatever is finished already, in this run or in another beside it, is reused; a second call is a no-op. Killed at any
+    moment and called again, it ends in the same bytes, and asks a teacher only for the samples that were in flight.
+    """
+    with open_run(runs, recipe, out) as run:
+        read = cleaning.read(run.store, recipe)
+        unique = cleaning.deduplicate(run.store, recipe.clean, read)
+        clean = cleaning.decontaminate(run.store, recipe.clean, unique)
+        checked = cleaning.check_gold(run.store, recipe.clean, clean, workers)
+
+        shards = tracing.shards(checked)
+        replayed, traces = _traces(run, recipe, shards)
+        judged = [_judge(run, recipe, shard, piece, workers) for shard, piece in zip(shards, traces, strict=True)]
+
+        assemble(run, recipe, Pieces([read, unique, clean, checked], replayed, judged), command)
+        return run.folder
+
+
+def _traces(run: Run, recipe: Recipe, shards: Sequence[tracing.Shard]) -> tuple[Piece | None, list[Piece]]:
+    teacher = parse_teacher(recipe.teacher)
+    if teacher.kind == "replay":
+        replayed = tracing.replay(run.store, teacher.model, shards)
+        return replayed, [tracing.replayed_shard(run.store, replayed, shard) for shard in shards]
+    return None, [tracing.sample_shard(run.store, run.samples, recipe, teacher, shard) for shard in shards]
+
+
+def _judge(run: Run, recipe: Recipe, shard: tracing.Shard, traces: Piece, workers: int) -> Judged:
+    verdicts = judging.judge_shard(run.store, recipe.traces, shard, traces, workers)
+    examples = choosing.choose_shard(run.store, recipe.choose, shard, traces, verdicts)
+    return Judged(shard, traces, verdicts, examples)

@@ -1,0 +1,188 @@
+"""The command. It starts in well under half a second: whatever is heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+STRANGERS = {
+    "factory-boy": "factory",
+    "factory_boy": "factory",
+    "cards": "cards",
+}  # distribution -> package of ours it overwrites
+
+
+class Suggesting(click.Group):
+    """A group that answers a misspelt command with the nearest one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        import difflib
+
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if close:
+                error.message = f"no command {args[0]!r}: did you mean {close[0]!r}?"
+            raise
+
+
+@click.group(cls=Suggesting, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="cot-factory", prog_name="factory")
+def cli() -> None:
+    """From problems and a teacher to a curated, verified, published reasoning data set."""
+
+
+@cli.command("list")
+def list_recipes() -> None:
+    """Show the recipes, with what each needs and yields."""
+    from factory.describe import recipe_table
+
+    click.echo(recipe_table())
+
+
+def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The argument and options that say which recipe, shared by plan and build."""
+    for option in reversed(
+        (
+            click.argument("recipe"),
+            click.option("--teacher", metavar="T", help="oracle, replay:FILE_OR_DATASET, openai:MODEL@URL or hf:MODEL."),
+            click.option("--problems", multiple=True, metavar="FILE", help="Your problems instead of the recipe's; repeatable."),
+            click.option(
+                "--benchmarks",
+                multiple=True,
+                metavar="PATH",
+                help="Test sets to keep out: files or folders; repeatable.",
+            ),
+            click.option("--limit", type=click.IntRange(1), metavar="N", help="Read no more than N problems."),
+            click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change any recipe value; repeatable."),
+            click.option("--runs", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where runs are kept."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+_workers = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    show_default="cores",
+    metavar="N",
+    help="Verifier processes.",
+)
+
+
+@cli.command()
+@recipe_options
+def plan(recipe: str, runs: Path, **changes: Any) -> None:
+    """Show what a build would do: the resolved recipe, requests and tokens. Samples nothing."""
+    from factory.describe import plan_text
+    from factory.recipe import Changes, load_recipe
+
+    click.echo(plan_text(load_recipe(recipe, Changes(**changes)), runs))
+
+
+@cli.command()
+@recipe_options
+@click.option("--out", type=Path, metavar="DIR", help="Write the run here instead of RUNS/<recipe>-<hash>.")
+@_workers
+def build(recipe: str, runs: Path, out: Path | None, workers: int, **changes: Any) -> None:
+    """Build the curated data set; call it again to go on after a stop, or to get what is there."""
+    from factory.build import build as build_run
+    from factory.describe import run_summary
+    from factory.recipe import Changes, load_recipe
+
+    command = shlex.join(["factory", *sys.argv[1:]])
+    resolved = load_recipe(recipe, Changes(**changes))
+    click.echo(run_summary(build_run(resolved, runs=runs, out=out, workers=workers, command=command)))
+
+
+@cli.command()
+@click.argument("file", type=Path)
+@click.option("--gold", metavar="COLUMN", help="Column of the gold answers; found by name when not given.")
+@click.option("--response", metavar="COLUMN", help="Column of the responses; found by name when not given.")
+@click.option("--domain", default="math", show_default=True, help="math, countdown, knights-and-knaves or text.")
+@click.option("--out", type=Path, metavar="FILE", help="Write the rows with their verdicts to this .jsonl or .parquet.")
+@_workers
+def verify(file: Path, gold: str | None, response: str | None, domain: str, out: Path | None, workers: int) -> None:
+    """Grade the responses in FILE (.jsonl, .jsonl.gz, .parquet, .csv) against their golds."""
+    from factory.grading import grade_file
+
+    click.echo(grade_file(file, gold=gold, response=response, domain=domain, out=out, workers=workers))
+
+
+@cli.command()
+@click.argument("run", type=Path)
+@click.argument("repo")
+@click.option("--public", is_flag=True, help="Make a new repository public; without it, it is private.")
+@click.option("--dry-run", is_flag=True, help="Say what would be uploaded, and upload nothing.")
+def push(run: Path, repo: str, public: bool, dry_run: bool) -> None:
+    """Publish a finished RUN as the data set REPO on the Hugging Face Hub."""
+    from cards.push import push as push_run
+
+    from factory.describe import push_summary
+
+    click.echo(push_summary(push_run(run, repo, private=not public, dry_run=dry_run)))
+
+
+def main() -> None:
+    """Run the command. Exit status: 0 done, 1 our bug, 2 something the person can mend, 130 interrupted."""
+    _refuse_strangers()
+    from curation.errors import UserError
+
+    try:
+        cli(standalone_mode=False)
+    except UserError as error:
+        _stop(f"factory: {error}", 2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _stop("factory: interrupted; what is finished is kept, and the same command goes on from there", 130)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            _stop(
+                f"factory: the disk is full ({error}): make room and run the same command again; what is finished is kept",
+                2,
+            )
+        if error.errno in (errno.EACCES, errno.EROFS):
+            _stop(f"factory: not allowed to write ({error}): choose another place with --runs or --out", 2)
+        _crash()
+    except BrokenPipeError:  # `factory list | head`
+        sys.exit(0)
+    except Exception:
+        _crash()
+
+
+def _crash() -> None:
+    traceback.print_exc()
+    _stop("factory: this is a bug of the factory; what is finished is kept. Please report it with the lines above", 1)
+
+
+def _stop(sentence: str, status: int) -> None:
+    print(sentence, file=sys.stderr)
+    sys.exit(status)
+
+
+def _refuse_strangers() -> None:
+    """factory-boy and okken/cards install packages named like ours: beside them, half of the files are not ours."""
+    for name, package in STRANGERS.items():
+        try:
+            importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        _stop(
+            f"factory: the installed distribution {name!r} has a package {package!r} too and overwrites files of cot-factory: "
+            f"install cot-factory in an environment without {name}",
+            2,
+        )

@@ -1,0 +1,115 @@
+"""What the commands print: the list of recipes, a plan, the summary of a run."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from cards.push import PushResult
+
+from factory.recipe import CONFIGS, Recipe, load_recipe, recipe_names
+from factory.teachers import parse_teacher
+
+
+def recipe_table() -> str:
+    """Name, description, and the Needs and Yield lines of each recipe's header."""
+    parts = []
+    for name in recipe_names():
+        header = _header(CONFIGS / "recipes" / f"{name}.yaml")
+        lines = [load_recipe(name).description, f"needs  {header['Needs']}", f"yields {header['Yield']}"]
+        body = "\n".join(textwrap.fill(line, 96, initial_indent="    ", subsequent_indent="           ") for line in lines)
+        parts.append(f"{name}\n{body}")
+    return "\n\n".join(parts)
+
+
+def _header(path: Path) -> dict[str, str]:
+    """The comment at the top of a recipe as {first word: text}; continuation lines are indented."""
+    found: dict[str, str] = {}
+    key = ""
+    for line in path.read_text("utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        text = line.removeprefix("#").removeprefix(" ")
+        word, _, rest = text.partition(" ")
+        if text.startswith(" ") and key:
+            found[key] += " " + text.strip()
+        elif rest.startswith(" "):
+            key, found[word] = word, rest.strip()
+    return found
+
+
+def plan_text(recipe: Recipe, runs: Path) -> str:
+    teacher = parse_teacher(recipe.teacher)
+    problems = _problem_count(recipe)
+    lines = [json.dumps(recipe.model_dump(mode="json", exclude_defaults=True), indent=2, ensure_ascii=False), ""]
+    lines.append(f"run        {runs / recipe.run_name()}")
+    lines.append(f"teacher    {recipe.teacher}")
+    lines.append(f"problems   {f'{problems:,} at most' if problems else 'every row of the source'}")
+    if teacher.kind in ("oracle", "replay"):
+        lines.append("requests   none: this teacher runs no model")
+    elif problems:
+        requests = problems * recipe.sample.per_problem
+        lines.append(f"requests   {requests:,} at most ({recipe.sample.per_problem} for each problem)")
+        lines.append(f"tokens     {requests * recipe.sample.max_tokens:,} at most ({recipe.sample.max_tokens:,} an answer)")
+    else:
+        lines.append(f"requests   {recipe.sample.per_problem} for each problem, {recipe.sample.max_tokens:,} tokens at most")
+    return "\n".join(lines)
+
+
+def _problem_count(recipe: Recipe) -> int | None:
+    if recipe.source.kind == "hub":
+        return recipe.limit
+    if recipe.source.kind == "file":
+        from curation.files import read_rows
+
+        counted = sum(1 for path in recipe.source.paths for _ in read_rows(Path(path)))
+    else:
+        counted = recipe.source.count
+    return min(counted, recipe.limit or counted)
+
+
+def run_summary(folder: Path) -> str:
+    """The funnel, the teachers, where things are and what to do next."""
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    funnel = json.loads((folder / "funnel.json").read_text("utf-8"))
+    rows = manifest["dataset"]["rows"]
+    lines = [*_funnel_lines(funnel), "", *_teacher_lines(manifest["teachers"]), ""]
+    lines.append(f"{rows:,} examples in {folder / 'dataset'}")
+    if rows:
+        lines.append(f"card       {folder / 'README.md'}")
+        lines.append(f"dropped    {folder / 'rejected'}: every row that is not in, with its reason")
+        lines.append(f"load       datasets.load_dataset({str(folder)!r})")
+        lines.append(f"publish    factory push {folder} OWNER/NAME")
+    else:
+        lines.append(f"no example survived: the funnel says where, {folder / 'rejected'} holds every row with its reason")
+    failed = next((line["dropped"].get("request_failed", 0) for line in funnel if line["step"] == "sound"), 0)
+    if failed and manifest["teacher"]["endpoint"]:
+        lines.append(f"{failed:,} requests failed: the same command asks for those again")
+    return "\n".join(lines)
+
+
+def _funnel_lines(funnel: list[dict[str, Any]]) -> list[str]:
+    lines = [f"{'step':<14} {'unit':<9} {'in':>9} {'kept':>9}   dropped"]
+    for line in funnel:
+        dropped = ", ".join(f"{n:,} {reason}" for reason, n in line["dropped"].items()) or "-"
+        first, *rest = textwrap.wrap(dropped, 70) or ["-"]
+        lines.append(f"{line['step']:<14} {line['unit']:<9} {line['in']:>9,} {line['kept']:>9,}   {first}")
+        lines += [" " * 47 + more for more in rest]
+    return lines
+
+
+def _teacher_lines(teachers: list[dict[str, Any]]) -> list[str]:
+    keys = ("traces", "faulty", "correct", "incorrect", "undetermined")
+    width = max([len(t["teacher"]) for t in teachers] + [7])
+    head = f"{'teacher':<{width}} " + " ".join(f"{k:>12}" for k in keys)
+    return [head, *(f"{t['teacher']:<{width}} " + " ".join(f"{t[k]:>12,}" for k in keys) for t in teachers)]
+
+
+def push_summary(result: PushResult) -> str:
+    lines = [f"{result.url}"]
+    lines.append(f"uploaded   {len(result.uploaded)} files, {len(result.unchanged)} unchanged")
+    if result.tag:
+        lines.append(f"tag        {result.tag}")
+    return "\n".join(lines)

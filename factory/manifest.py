@@ -1,0 +1,121 @@
+"""What made a run, so that another machine can make it again and a person can tell two runs apart."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from curation.records import content_id
+from curation.verify import verifier_version
+from factory.recipe import Recipe
+from factory.sampling import effective
+from factory.steps import Piece, file_digest
+from factory.teachers import parse_teacher
+from factory.tracing import to_sampling
+
+if TYPE_CHECKING:
+    from factory.build import Pieces
+
+# Everything whose version can change a byte of the data.
+LIBRARIES = (
+    "aiohttp",
+    "datasets",
+    "huggingface-hub",
+    "latex2sympy2-extended",
+    "math-verify",
+    "numpy",
+    "polars",
+    "pyarrow",
+    "pydantic",
+    "sympy",
+    "torch",
+    "transformers",
+)
+
+
+def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece], command: str) -> dict[str, Any]:
+    read, _, decontaminated, _ = pieces.cleaning
+    return {
+        "factory": importlib.metadata.version("cot-factory"),
+        "recipe_hash": content_id(recipe.model_dump(mode="json")),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": command,
+        "teacher": _teacher(recipe, pieces),
+        "teachers": _by_teacher(pieces),
+        "sources": read.facts["origins"],
+        "benchmarks": decontaminated.facts["benchmarks"],
+        "seeds": {
+            "source": getattr(recipe.source, "seed", None),
+            "sample": recipe.sample.seed,
+            "choose": recipe.choose.seed,
+        },
+        "verifier": verifier_version(),
+        "tokens": {kind: sum(j.traces.facts[f"{kind}_tokens"] for j in pieces.judged) or None for kind in ("prompt", "completion")},
+        "libraries": _versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "git": _git(),
+        "steps": [_step(piece) for piece in every],
+        "dataset": _dataset(folder / "dataset"),
+    }
+
+
+def _teacher(recipe: Recipe, pieces: Pieces) -> dict[str, Any]:
+    teacher = parse_teacher(recipe.teacher)
+    sampling = {} if teacher.kind in ("oracle", "replay") else effective(to_sampling(recipe.sample))
+    first = next((t for j in pieces.judged for t in pl.read_parquet(j.traces.folder / "traces.parquet").head(1).to_dicts()), {})
+    known = {key: first.get(key, "") for key in ("revision", "endpoint")}
+    return {"spec": recipe.teacher, "model": teacher.model or teacher.kind, **known, "sampling": sampling}
+
+
+def _by_teacher(pieces: Pieces) -> list[dict[str, Any]]:
+    """For each teacher: traces, those with a fault, and the verdicts on the others."""
+    frame = pl.concat([pl.scan_parquet(j.verdicts.folder / "verdicts.parquet") for j in pieces.judged])
+    counted = frame.group_by("teacher").agg(
+        pl.len().alias("traces"),
+        pl.col("fault").is_not_null().sum().alias("faulty"),
+        *((pl.col("outcome") == outcome).sum().alias(outcome) for outcome in ("correct", "incorrect", "undetermined")),
+    )
+    return counted.sort("teacher").collect().to_dicts()
+
+
+def _versions() -> dict[str, str]:
+    installed = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in importlib.metadata.distributions()}
+    return {name: installed[name] for name in LIBRARIES if name in installed}
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit and cleanliness of the factory's own checkout; None when it is installed from a wheel."""
+    home = Path(__file__).parent.parent
+    if not (home / ".git").exists():
+        return None
+    commit = subprocess.run(["git", "-C", str(home), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    status = subprocess.run(["git", "-C", str(home), "status", "--porcelain"], capture_output=True, text=True, check=False)
+    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+def _step(piece: Piece) -> dict[str, Any]:
+    lines = piece.facts.get("funnel", [])
+    rows = {"rows_in": lines[0]["in"], "rows_out": lines[-1]["kept"]} if lines else {}
+    seconds = round(piece.seconds, 3)
+    return {
+        "name": piece.name,
+        "key": piece.key,
+        "sha256": piece.digest,
+        "seconds": seconds,
+        "reused": piece.reused,
+        **rows,
+    }
+
+
+def _dataset(folder: Path) -> dict[str, Any]:
+    files = sorted(folder.glob("*.parquet"))
+    listed = [{"path": f"dataset/{f.name}", "bytes": f.stat().st_size, "sha256": file_digest(f)} for f in files]
+    return {"rows": sum(pl.scan_parquet(f).select(pl.len()).collect().item() for f in files), "files": listed}

@@ -1,0 +1,192 @@
+"""Traces that already exist, out of a file or a Hub data set, matched to the problems they answer.
+
+Data sets keep a trace in many shapes: one text with tags, thinking and answer in two columns, a list of generations, a
+conversation. Each row becomes one or more traces; each trace finds its problem by id or by its question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from curation.errors import UserError
+from curation.files import Row, read_rows
+from curation.normalise import normalise_question
+from curation.records import Problem, Trace, trace
+from curation.sources import PROMPT_NAMES
+from curation.thinking import split_thinking
+from factory.problems import hub_commit, hub_rows
+from factory.steps import file_digest
+
+# Pairs of thinking and answer come first: where they exist, no tag has to be found.
+PAIRS = (
+    ("reasoning_content", "content"),
+    ("reasoning", "answer_text"),
+    ("deepseek_thinking_trajectory", "deepseek_attempt"),
+    ("deepseek_reasoning", "deepseek_solution"),
+    ("thinking_trajectories", "attempt"),
+    ("Complex_CoT", "Response"),
+)
+TEXTS = (
+    "response",
+    "responses",
+    "generations",
+    "generation",
+    "output",
+    "completion",
+    "reannotated_assistant_content",
+    "trace",
+)
+CONVERSATIONS = ("messages", "conversations")
+MODELS = ("model", "teacher", "generator", "model_name")
+IDS = ("problem_id", "uuid")
+FINISHES = ("finish", "finish_reason", "finish_reasons")
+HEAD_CHARACTERS = 400  # how far into a question an instruction before the problem is looked for
+
+
+class Loose(NamedTuple):
+    """A trace that has not found its problem yet."""
+
+    question: str
+    ids: tuple[str, ...]
+    model: str
+    reasoning: str | None
+    answer_text: str
+    finish: str
+
+
+class Replay(NamedTuple):
+    identity: dict[str, str]
+    traces: Iterator[Loose]
+
+
+def open_replay(where: str) -> Replay:
+    """The traces of `replay:WHERE`: an existing file, or REPO[:SPLIT] on the Hub."""
+    path = Path(where)
+    if path.exists() or where.startswith((".", "/")):
+        rows = read_rows(path)
+        return Replay({"sha256": file_digest(path) if path.is_file() else ""}, read_traces(rows, path.name))
+    repo, _, split = where.partition(":")
+    if repo.count("/") != 1:
+        raise UserError(
+            f"replay:{where}: no such file, and not the name of a Hub data set (owner/name): give the path of a file of traces"
+        )
+    commit = hub_commit(repo, None)
+    return Replay({"repo": repo, "commit": commit}, read_traces(hub_rows(repo, None, split or "train", commit), repo))
+
+
+def read_traces(rows: Iterable[Row], where: str) -> Iterator[Loose]:
+    """Every trace in the rows. Raises UserError when the first row has no column that could hold one."""
+    for number, row in enumerate(rows):
+        found = list(_traces_of(row))
+        if number == 0 and not found:
+            raise UserError(
+                f"{where} has no column that holds traces; it has {', '.join(row)}: "
+                f"wanted one of {', '.join(TEXTS + CONVERSATIONS)}, or a pair such as {' and '.join(PAIRS[0])}"
+            )
+        yield from found
+
+
+def _traces_of(row: Row) -> Iterator[Loose]:
+    model = next((str(row[m]) for m in MODELS if row.get(m)), "replay")
+    ids = tuple(str(row[i]) for i in IDS if row.get(i) is not None)
+    question = next((str(row[q]) for q in PROMPT_NAMES if isinstance(row.get(q), str) and row[q]), "")
+    for asked, reasoning, answer, finish in _texts(row):
+        yield Loose(asked or question, ids, model, reasoning, answer, finish)
+
+
+def _texts(row: Row) -> Iterator[tuple[str, str | None, str, str]]:
+    """(question or "", thinking, answer, finish) of each trace in a row."""
+    for thinking, answer in PAIRS:
+        if row.get(thinking) and row.get(answer) is not None:
+            for one in _list(row[thinking]):
+                yield "", str(one).strip(), str(row[answer]).strip(), _finish(row, 0)
+            return
+    for column in TEXTS:
+        if row.get(column) is not None:
+            for index, text in enumerate(_list(row[column])):
+                thought = split_thinking(str(text))
+                yield (
+                    "",
+                    thought.reasoning,
+                    thought.answer,
+                    "stop" if thought.closed and _finish(row, index) == "stop" else "length",
+                )
+            return
+    for column in CONVERSATIONS:
+        if isinstance(row.get(column), list):
+            turns = [(str(t.get("role") or t.get("from")), str(t.get("content") or t.get("value") or "")) for t in row[column]]
+            asked = next((text for role, text in turns if role in ("user", "human")), "")
+            said = next((text for role, text in reversed(turns) if role in ("assistant", "gpt")), None)
+            if said is not None:
+                thought = split_thinking(said)
+                yield asked, thought.reasoning, thought.answer, "stop" if thought.closed else "length"
+            return
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _finish(row: Row, index: int) -> str:
+    for column in FINISHES:
+        if row.get(column) is not None:
+            values = _list(row[column])
+            return "length" if index < len(values) and values[index] == "length" else "stop"
+    return "stop"
+
+
+class Index(NamedTuple):
+    """Problems by what a trace may know of them."""
+
+    by_id: Mapping[str, str]
+    by_question: Mapping[str, str]
+
+
+def index_problems(problems: Iterable[Problem]) -> Index:
+    by_id: dict[str, str] = {}
+    by_question: dict[str, str] = {}
+    for p in problems:
+        by_id.setdefault(p.id, p.id)
+        if not p.source_id.isdigit():  # "17" is a position, and every file has a row 17
+            by_id.setdefault(p.source_id, p.id)
+        by_question.setdefault(normalise_question(p.prompt), p.id)
+    by_question.pop("", None)
+    return Index(by_id, by_question)
+
+
+def match(loose: Loose, index: Index) -> str | None:
+    """The id of the problem that a trace answers, by id, else by its question with or without an instruction around it."""
+    for known in loose.ids:
+        if known in index.by_id:
+            return index.by_id[known]
+    for question in _without_instruction(loose.question):
+        normal = normalise_question(question)
+        if normal in index.by_question:
+            return index.by_question[normal]
+    return None
+
+
+def _without_instruction(question: str) -> Iterator[str]:
+    """The question as it is, then without each of its first sentences, then without its last paragraph."""
+    yield question
+    for mark in ("\n", ". ", ": "):
+        start = question.find(mark)
+        while 0 <= start < HEAD_CHARACTERS:
+            yield question[start + len(mark) :]
+            start = question.find(mark, start + 1)
+    head, separator, _ = question.rstrip().rpartition("\n")
+    if separator:
+        yield head
+
+
+def to_trace(loose: Loose, problem_id: str, index: int) -> Trace:
+    return trace(
+        problem_id=problem_id,
+        index=index,
+        teacher=loose.model,
+        reasoning=loose.reasoning,
+        answer_text=loose.answer_text,
+        finish=loose.finish,
+    )

@@ -1,0 +1,64 @@
+"""Who writes the traces. A teacher is named by one string: oracle, replay:WHERE, openai:MODEL@URL or hf:MODEL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+from curation.errors import UserError
+from curation.records import Trace, content_id
+from factory.problems import hub_commit
+from factory.sampling import Request, Sampling
+from factory.steps import file_digest
+
+Kind = Literal["oracle", "replay", "openai", "hf"]
+
+
+class Teacher(NamedTuple):
+    spec: str  # as the person gave it
+    kind: Kind
+    model: str  # model name, or where a replay reads from
+    url: str = ""  # of an OpenAI-compatible endpoint
+
+
+def parse_teacher(spec: str) -> Teacher:
+    """The teacher that a string names. Raises UserError with the forms there are."""
+    kind, _, rest = spec.partition(":")
+    if kind not in get_args(Kind) or (kind == "oracle") == bool(rest):
+        raise UserError(f"no teacher {spec!r}: wanted oracle, replay:FILE_OR_DATASET, openai:MODEL@URL or hf:MODEL")
+    if kind != "openai":
+        return Teacher(spec, cast(Kind, kind), rest)
+    model, at, url = rest.rpartition("@")
+    if not (model and at and url.startswith(("http://", "https://"))):
+        raise UserError(
+            f"teacher {spec!r} names no endpoint: wanted openai:MODEL@URL, such as openai:my-model@http://localhost:8000/v1"
+        )
+    return Teacher(spec, "openai", model, url)
+
+
+def identity(teacher: Teacher) -> dict[str, Any]:
+    """What of the teacher decides its samples, besides the request: model, revision and endpoint."""
+    if teacher.kind == "openai":
+        from factory.openai_teacher import public_url
+
+        return {"model": teacher.model, "revision": "", "endpoint": public_url(teacher.url)}
+    folder = Path(teacher.model)
+    revision = _folder_revision(folder) if folder.is_dir() else hub_commit(teacher.model, None, "model")
+    return {"model": teacher.model, "revision": revision, "endpoint": ""}
+
+
+def _folder_revision(folder: Path) -> str:
+    # A student is trained again and saved under the same path: only its bytes tell one from the other.
+    return content_id([(f.name, file_digest(f)) for f in sorted(folder.iterdir()) if f.is_file()])
+
+
+def ask(teacher: Teacher, requests: Iterable[Request], sampling: Sampling) -> Iterator[Trace]:
+    """Sample from a teacher that runs a model; each trace as soon as it is there, in any order."""
+    if teacher.kind == "openai":
+        from factory import openai_teacher
+
+        return openai_teacher.sample(requests, model=teacher.model, url=teacher.url, sampling=sampling)
+    from factory import hf_teacher
+
+    return hf_teacher.sample(requests, model=teacher.model, revision=None, sampling=sampling)

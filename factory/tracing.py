@@ -1,0 +1,179 @@
+"""Traces for the problems of each shard: sampled from a teacher, or replayed from a file."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from curation.files import write_table
+from curation.records import Message, Problem, Trace, from_frame, to_frame
+from factory import teachers
+from factory.ledger import count
+from factory.progress import track
+from factory.recipe import Recipe, Sample
+from factory.replay import index_problems, match, open_replay, to_trace
+from factory.sampling import Identity, Request, Sampling, effective, sample
+from factory.steps import Facts, Piece, file_digest, once
+
+
+class Shard(NamedTuple):
+    """Up to ledger.SHARD_ROWS problems that go through the rest of the build together."""
+
+    number: int
+    problems: Path
+    digest: str
+
+
+def shards(piece: Piece) -> list[Shard]:
+    return [Shard(n, p, file_digest(p)) for n, p in enumerate(sorted(piece.folder.glob("kept-*.parquet")))]
+
+
+def problems_of(shard: Shard) -> list[Problem]:
+    return from_frame(pl.read_parquet(shard.problems), Problem)
+
+
+def messages(recipe: Recipe, problem: Problem) -> tuple[Message, ...]:
+    """What the teacher is asked: the recipe's system prompt, if any, and its user turn around the problem."""
+    system = ({"role": "system", "content": recipe.system},) if recipe.system else ()
+    return (*system, {"role": "user", "content": recipe.prompt.replace("{problem}", problem.prompt)})
+
+
+def sample_shard(store: Path, samples: Path, recipe: Recipe, teacher: teachers.Teacher, shard: Shard) -> Piece:
+    """Ask a teacher for the traces of one shard. A piece in which requests failed is done again by the next build."""
+    sampling = to_sampling(recipe.sample)
+    identity = _identity(teacher, sampling)
+    settings = {"teacher": identity, "system": recipe.system, "prompt": recipe.prompt, "n": recipe.sample.per_problem}
+
+    def work(folder: Path) -> Facts:
+        problems = problems_of(shard)
+        asked = len(problems) * recipe.sample.per_problem
+        arriving = _answers(teacher, recipe, problems, sampling, identity, samples)
+        traces = list(track(arriving, "sample", asked, "traces"))
+        order = {p.id: n for n, p in enumerate(problems)}
+        traces.sort(key=lambda t: (order[t.problem_id], t.index))
+        write_table(to_frame(traces, Trace), folder / "traces.parquet")
+        return _trace_facts(traces)
+
+    return once(store, "traces", settings, [shard.digest], work, stale=lambda facts: facts["failed"] > 0)
+
+
+def to_sampling(values: Sample) -> Sampling:
+    return Sampling(**values.model_dump(exclude={"per_problem"}))
+
+
+def _identity(teacher: teachers.Teacher, sampling: Sampling) -> Identity:
+    if teacher.kind == "oracle":
+        from factory import oracle
+
+        return {"model": "oracle", "revision": oracle.VERSION, "endpoint": "", "sampling": {}}
+    return {**teachers.identity(teacher), "sampling": effective(sampling)}
+
+
+def _answers(
+    teacher: teachers.Teacher,
+    recipe: Recipe,
+    problems: Sequence[Problem],
+    sampling: Sampling,
+    identity: Identity,
+    samples: Path,
+) -> Iterator[Trace]:
+    numbered = itertools.product(problems, range(recipe.sample.per_problem))
+    if teacher.kind == "oracle":
+        from factory import oracle
+
+        return (oracle.solve(p, index) for p, index in numbered)
+    requests = (Request(p.id, index, messages(recipe, p)) for p, index in numbered)
+    return sample(
+        requests,
+        ask=lambda missing: teachers.ask(teacher, missing, sampling),
+        identity=identity,
+        journal_folder=samples,
+    )
+
+
+def _trace_facts(traces: Iterable[Trace]) -> Facts:
+    traces = list(traces)
+    return {
+        "traces": len(traces),
+        "failed": sum(t.finish == "error" for t in traces),
+        "prompt_tokens": sum(t.prompt_tokens or 0 for t in traces),
+        "completion_tokens": sum(t.completion_tokens or 0 for t in traces),
+    }
+
+
+def replay(store: Path, where: str, every: Sequence[Shard]) -> Piece:
+    """Match existing traces to the problems of all shards.
+
+    Writes `traces-<shard>-<part>.parquet`, and `rejected-<part>.parquet` with the traces that answer no problem here or that
+    repeat another word for word. Bounded in memory: a part is written whenever FLUSH_TRACES have gathered.
+    """
+    opened = open_replay(where)
+
+    def work(folder: Path) -> Facts:
+        shard_of = {p.id: shard.number for shard in every for p in problems_of(shard)}
+        index = index_problems(p for shard in every for p in problems_of(shard))
+        parts, taken, reasons = _Parts(folder), Counter[tuple[str, str]](), list[str | None]()
+        seen: set[str] = set()
+        for loose in track(opened.traces, "replay", None, "traces"):
+            problem_id = match(loose, index) or ""
+            content = to_trace(loose, problem_id, 0).id
+            reason = "no_problem" if not problem_id else "duplicate_trace" if content in seen else None
+            reasons.append(reason)
+            if reason:
+                parts.add("rejected", to_trace(loose, problem_id, len(reasons)), reason, loose.question)
+                continue
+            seen.add(content)
+            parts.add(f"traces-{shard_of[problem_id]:05}", to_trace(loose, problem_id, taken[problem_id, loose.model]))
+            taken[problem_id, loose.model] += 1
+        parts.flush()
+        return {"funnel": [count("replay", "traces", reasons)]}
+
+    return once(store, "replay", opened.identity, [shard.digest for shard in every], work)
+
+
+FLUSH_TRACES = 20_000  # of 50 kB each: 1 GB
+
+
+class _Parts:
+    """Gathers traces by group and writes numbered parts, so that memory does not grow with the data set."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.held: dict[str, list[tuple[Trace, str, str]]] = defaultdict(list)
+        self.count = self.number = 0
+
+    def add(self, group: str, trace: Trace, reason: str = "", question: str = "") -> None:
+        self.held[group].append((trace, reason, question[:200]))
+        self.count += 1
+        if self.count >= FLUSH_TRACES:
+            self.flush()
+
+    def flush(self) -> None:
+        for group, held in sorted(self.held.items()):
+            frame = to_frame([t for t, _, _ in held], Trace).with_columns(
+                pl.lit("replay").alias("step"),
+                pl.Series("reason", [reason for _, reason, _ in held], pl.String),
+                pl.Series("detail", [question for _, _, question in held], pl.String),
+            )
+            write_table(frame, self.folder / f"{group}-{self.number:05}.parquet")
+        self.held.clear()
+        self.count, self.number = 0, self.number + 1
+
+
+def replayed_shard(store: Path, replayed: Piece, shard: Shard) -> Piece:
+    """The replayed traces of one shard, in the order of its problems."""
+    parts = sorted(replayed.folder.glob(f"traces-{shard.number:05}-*.parquet"))
+
+    def work(folder: Path) -> Facts:
+        found = [t for part in parts for t in from_frame(pl.read_parquet(part), Trace)]
+        order = {p.id: n for n, p in enumerate(problems_of(shard))}
+        found.sort(key=lambda t: order[t.problem_id])  # stable: a problem's traces stay in the order of the file
+        write_table(to_frame(found, Trace), folder / "traces.parquet")
+        return _trace_facts(found)
+
+    return once(store, "traces", "replayed", [shard.digest, *map(file_digest, parts)], work)
