@@ -1,0 +1,127 @@
+"""The form in which two statements of one question are equal, and the words that n-grams are made of.
+
+The same question is typed many ways: `$x$`, `\\(x\\)` or plain x, `\\dfrac12` or `\\frac{1}{2}`, `≤` or `\\leq`,
+`1,000` or `1{,}000`. Rules that compare raw words (open-r1's and s1's lower-case-and-split) miss such copies. What changes the
+answer stays: digits, signs, operators, brackets, primes, factorials. Every pass is one linear scan.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Signs that NFKC leaves alone or spoils (it turns x² into x2), as the LaTeX that problem sets write for them.
+
+
+def _pairs(listed: str) -> list[tuple[str, str]]:
+    words = listed.split()
+    return list(zip(words[::2], words[1::2], strict=True))
+
+
+_NAMED = (  # a sign, then the LaTeX command that problem sets write for it
+    "≤ le ≥ ge ≠ ne ∞ infty √ sqrt ° circ ∈ in ∠ angle △ triangle → to … ldots ± pm ∑ sum ∫ int ≡ equiv ∪ cup ∩ cap "
+    "α alpha β beta γ gamma δ delta ε epsilon ζ zeta η eta θ theta κ kappa λ lambda μ mu ν nu ξ xi π pi ρ rho σ sigma "
+    "τ tau φ phi χ chi ψ psi ω omega"
+)
+_SIGNS = str.maketrans(
+    {
+        **{sup: f"^{digit}" for digit, sup in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+        **{sub: f"_{digit}" for digit, sub in enumerate("₀₁₂₃₄₅₆₇₈₉")},
+        **dict.fromkeys("‐‑‒–—−", "-"),
+        **dict.fromkeys("‘’ʼ′´", "'"),
+        **dict.fromkeys("×·⋅∙∗", "*"),
+        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad", ""),
+        **{"÷": "/", "½": " 1/2 ", "⅓": " 1/3 ", "¼": " 1/4 ", "¾": " 3/4 "},
+    }
+)
+_COMMANDS = str.maketrans({sign: f"\\{name} " for sign, name in _pairs(_NAMED)} | {"⁄": "/"})
+
+# Other names of one command; those that only set type or size have an empty name.
+_SAME = (
+    "leq le leqslant le geq ge geqslant ge neq ne dots ldots cdots ldots rightarrow to varphi phi varepsilon epsilon"
+)
+_AS_SIGN = "cdot * times * ast * div / lt < gt > mid | vert | lvert | rvert | lbrace { rbrace } colon :"
+_TYPE = """left right middle big bigl bigr bigg biggl biggr displaystyle textstyle scriptstyle limits nolimits quad qquad
+ text textbf textit textrm textnormal mathrm mathbf mathit mathsf boldsymbol bm rm bf operatorname mbox hbox emph
+ hspace vspace noindent smallskip medskip bigskip par newline ensuremath"""
+_NAMES = {
+    **{name: "\\" + same for name, same in _pairs(_SAME)},
+    **dict(_pairs(_AS_SIGN)),
+    **dict.fromkeys(_TYPE.split(), ""),
+    **dict.fromkeys(("dfrac", "tfrac", "cfrac"), r"\frac"),
+    "degree": r"\circ",
+}
+_TEXT_GROUP = re.compile(
+    r"\\(?:text\w*|math(?:rm|bf|it|sf)|operatorname|mbox|hbox|emph|boldsymbol|bm)\*?\s?\{([^{}]*)\}"
+)
+_ESCAPE = re.compile(r"\\([a-z]+|\\(?:\[[\w. -]{0,12}\])?|.)", re.DOTALL)
+_DEGREE = re.compile(r"\^ ?(?:\{ ?\\circ ?\}|\\circ)")
+_SHORT_FRACTION = re.compile(r"\\frac ?(\d)(\d)")
+_LONE_GROUP = re.compile(r"\{ ?([a-z]|\\[a-z]+|\d+(?:\.\d+)?) ?\}")
+_THOUSANDS = re.compile(r"(?<![\d.,({\[])(\d{1,3})((?:(?:,|\{,\}|,\\!)\d{3})+)(?![\d,])")
+_CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # no space divides these, so each character is a word
+_WORD = rf"\d+(?:\.\d+)?|\.\d+|[{_CJK}]|[^\W\d_{_CJK}]+"
+# A hyphen inside a word or before one is spelling, any other is a sign; ! and ' count only after a letter or a number.
+_SIGN = r"-(?![a-z][a-z])|[+*/=<>^_|()\[\]{}%]|(?<=\d):(?=\d)|(?<=[\d)])!|(?<=\b[a-z])!|(?<=[\w)'])'"
+_TOKENS = re.compile(rf"\\[a-z]+|{_WORD}|{_SIGN}")
+_APOSTROPHE = re.compile(r"(?<=[a-z][a-z])'")
+_SPLIT_LETTERS = re.compile(r"(?<=\b[a-z]) (?=[a-z]\b)")
+
+
+def _escape(match: re.Match[str]) -> str:
+    name = match[1]
+    if not name.isalpha():  # \{ \} \% are signs; \( \[ \, \; \! \\ \$ are delimiters and spacing
+        return name if name in "{}%|_" else " "
+    return f"{_NAMES.get(name, match[0])} "
+
+
+def _joined_digits(match: re.Match[str]) -> str:
+    return "".join(c for c in match[0] if c.isdigit())
+
+
+def _plain(text: str) -> str:
+    """Lower case, one Unicode form, one LaTeX spelling; spaces and punctuation still as they came."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).casefold().translate(_COMMANDS)
+    text = text.lower()
+    if "," in text:
+        text = _THOUSANDS.sub(_joined_digits, text)
+    if "\\" in text:
+        text = _ESCAPE.sub(_escape, _TEXT_GROUP.sub(r" \1 ", text))
+        text = _DEGREE.sub(r"\\circ", _SHORT_FRACTION.sub(r"\\frac \1 \2", text))
+    text = text.replace("$", " ")
+    return _APOSTROPHE.sub("", text) if "'" in text else text
+
+
+def tokens(text: str) -> list[str]:
+    """Words, numbers, LaTeX commands (with their backslash) and signs of `text`, in order, without punctuation."""
+    plain = _plain(text)
+    return _TOKENS.findall(_LONE_GROUP.sub(r" \1 ", plain) if "{" in plain else plain)
+
+
+def words(text: str) -> list[str]:
+    """Words, numbers, single letters and names of LaTeX commands of `text`, in order: what n-grams are made of.
+
+    Chinese, Japanese and Korean characters are words of their own.
+    """
+    return [token.lstrip("\\") for token in tokens(text) if is_word(token)]
+
+
+def is_word(token: str) -> bool:
+    """Whether one of `tokens` is a word, a number or a command, and not a sign."""
+    return token[-1].isalnum()
+
+
+def normalise_question(text: str) -> str:
+    """The form in which two statements of the same question are equal.
+
+    Unicode NFKC and case folded; spacing, sentence punctuation, math delimiters and LaTeX's ways of writing one thing
+    are unified; `x y` and `xy` are one. Signs, operators and brackets stay, so 3+4 and 3-4 differ. Empty where `text`
+    has no token.
+    """
+    return join_tokens(tokens(text))
+
+
+def join_tokens(found: list[str]) -> str:
+    """The normalised question that consists of `tokens`."""
+    return _SPLIT_LETTERS.sub("", " ".join(found).replace("\\", ""))
