@@ -1,0 +1,158 @@
+"""What is asked of a teacher, and the loop that never buys a sample twice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from curation.errors import UserError
+from curation.records import Finish, Message, Trace, canonical_json, trace
+from curation.thinking import split_thinking
+from factory import journal
+
+FIRST_REQUESTS = 20  # all failed: it is not the prompts
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """One sample to be taken."""
+
+    problem_id: str
+    index: int  # which of the samples of this problem, from 0
+    messages: tuple[Message, ...]
+
+
+class Sampling(BaseModel):
+    """How a teacher samples. None: the teacher's own default, and nothing is sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # These determine the sample: see `effective`.
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int = Field(ge=1)  # tokens of the answer, thinking included
+    seed: int | None = None  # of sample 0; sample i is asked for with seed + i
+
+    # These say only how it is fetched.
+    # Silence, not length; but an answer that is not streamed is silent until it is whole, and 32,768 tokens at 20 a
+    # second take 1,638 s.
+    timeout_s: float = Field(default=1800, gt=0)
+    in_flight: int = Field(default=64, ge=1)  # requests at a time
+    retries: int = Field(default=5, ge=0)  # further attempts of one request
+
+
+_FETCHING = {"timeout_s", "in_flight", "retries"}
+
+
+def effective(sampling: Sampling) -> dict[str, Any]:
+    """The values that determine a sample: part of its key, and what `Trace.sampling` says.
+
+    Unset values are absent rather than null: a value added in a later version leaves the keys of old samples alone.
+    """
+    return sampling.model_dump(exclude=_FETCHING, exclude_none=True)
+
+
+class Identity(TypedDict):
+    """Who answers, and how: with the messages and the index, everything that determines a sample."""
+
+    model: str
+    revision: str  # commit, digest of the weights, or empty where the server does not say
+    endpoint: str  # URL without credentials; empty for a model in this process
+    sampling: dict[str, Any]  # of `effective`
+
+
+class Answer(NamedTuple):
+    """What a model gave for one request."""
+
+    text: str
+    finish: Finish
+    reasoning: str | None = None  # where the server tells it from the text
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float | None = None  # of the attempt that succeeded, without waiting for a turn
+    error: str | None = None  # why the answer is not to be used, when finish is "error"
+
+
+def answered(request: Request, identity: Identity, answer: Answer) -> Trace:
+    """The trace of an answer; thinking comes from the reasoning field, else from the text (`curation.thinking`)."""
+    thought = split_thinking(answer.text)
+    apart = bool(answer.reasoning and answer.reasoning.strip())  # DeepSeek and vLLM send "" or null where there is none
+    reasoning = answer.reasoning.strip() if answer.reasoning and apart else thought.reasoning
+    return trace(
+        problem_id=request.problem_id,
+        index=request.index,
+        teacher=identity["model"],
+        revision=identity["revision"],
+        endpoint=identity["endpoint"],
+        sampling=canonical_json(identity["sampling"]),
+        reasoning=reasoning,
+        answer_text=answer.text.strip() if apart else thought.answer,
+        finish=answer.finish,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        seconds=answer.seconds,
+        error=answer.error,
+    )
+
+
+def sample(
+    requests: Iterable[Request],
+    *,
+    ask: Callable[[Iterable[Request]], Iterator[Trace]],
+    identity: Identity,
+    journal_folder: Path,
+) -> Iterator[Trace]:
+    """A trace for each request: those in the journal first and for nothing, then the rest from the teacher.
+
+    Each new trace is in the journal before it is yielded. The order is not that of the requests. Requests that differ only
+    in their problem are asked for once. Closing the iterator stops the teacher.
+    Raises UserError where nothing is in the journal and the first 20 requests asked all fail, ValueError where two
+    requests share problem and index but not messages, and whatever `ask` raises.
+    """
+    wanted = _by_key(requests, identity)
+    asked = len(wanted)
+    for key, kept in journal.entries(journal_folder, wanted):
+        for request in wanted.pop(key, ()):
+            yield _for_request(kept, request)
+    if not wanted:
+        return
+    # A refusal comes in milliseconds and an answer in minutes, so the first to be asked tell, not the first to arrive.
+    telling = set(islice(wanted, FIRST_REQUESTS)) if len(wanted) == asked else set()
+    keys = {(r.problem_id, r.index): key for key, group in wanted.items() for r in group}
+    failed_first = 0
+    with journal.writer(journal_folder) as append:
+        for new in ask(group[0] for group in wanted.values()):
+            key = keys[new.problem_id, new.index]
+            append(key, new)
+            for request in wanted[key]:
+                yield _for_request(new, request)
+            failed_first += new.finish == "error" and key in telling
+            if failed_first == FIRST_REQUESTS:
+                raise UserError(
+                    f"the first {FIRST_REQUESTS} requests to {identity['model']} all failed, one of them with: {new.error}; "
+                    "wanted an answer to one of them: mend the cause and run again"
+                )
+
+
+def _by_key(requests: Iterable[Request], identity: Identity) -> dict[str, list[Request]]:
+    groups: dict[str, list[Request]] = {}
+    keys: dict[tuple[str, int], str] = {}
+    for request in requests:
+        key = journal.sample_key(request.messages, request.index, identity)
+        if keys.setdefault((request.problem_id, request.index), key) != key:
+            raise ValueError(f"two different requests for sample {request.index} of problem {request.problem_id}")
+        groups.setdefault(key, []).append(request)
+    return groups
+
+
+def _for_request(found: Trace, request: Request) -> Trace:
+    if (found.problem_id, found.index) == (request.problem_id, request.index):
+        return found
+    values = dataclasses.asdict(found) | {"problem_id": request.problem_id, "index": request.index}
+    del values["id"]
+    return trace(**values)
