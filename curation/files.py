@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -27,19 +28,22 @@ def read_rows(path: Path) -> Iterator[Row]:
     """
     if not path.is_file():
         raise UserError(f"no file {str(path)!r}: give the path of a file that ends in {', '.join(SUFFIXES)}")
-    kind = path.name.removesuffix(".gz")
-    if kind.endswith(".jsonl"):
-        yield from _jsonl(path)
-    elif kind.endswith(".json"):
-        yield from _json(path)
-    elif kind.endswith(".parquet"):
-        yield from _parquet(path)
-    elif kind.endswith(".csv"):
-        csv.field_size_limit(1 << 30)  # a trace of 32,000 tokens is longer than the 131,072 characters csv allows
-        with _open(path) as file:
-            yield from csv.DictReader(line.decode("utf-8") for line in file)
-    else:
+    kind = next((k for k in (".jsonl", ".json", ".parquet", ".csv") if path.name.removesuffix(".gz").endswith(k)), None)
+    if kind is None:
         raise UserError(f"cannot tell what {path.name} is: wanted a name that ends in {', '.join(SUFFIXES)}")
+    reader = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet, ".csv": _csv}[kind]
+    try:
+        yield from reader(path)
+    except (gzip.BadGzipFile, zlib.error, EOFError):
+        raise UserError(f"{path.name} is not a whole gzip file: copy it again, or take .gz off its name if it is none") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path.name} is not UTF-8 (byte {error.start} of a line): save it as UTF-8") from None
+
+
+def _csv(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(1 << 30)  # a trace of 32,000 tokens is longer than the 131,072 characters csv allows
+    with _open(path) as file:
+        yield from csv.DictReader(line.decode("utf-8-sig") for line in file)
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -77,10 +81,15 @@ def _json(path: Path) -> Iterator[Row]:
 
 
 def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow
     import pyarrow.parquet as pq
 
+    try:
+        opened = pq.ParquetFile(path)
+    except pyarrow.ArrowInvalid:
+        raise UserError(f"{path.name} is not a whole Parquet file: copy it again, or mend its name") from None
     # Row groups of one file can be gigabytes of traces; pyarrow reads them in small batches.
-    with pq.ParquetFile(path) as file:
+    with opened as file:
         for batch in file.iter_batches(batch_size=1024):
             yield from batch.to_pylist()
 

@@ -55,7 +55,7 @@ def map_columns(names: Sequence[str], wanted: Mapping[str, str | None], *, domai
     for role, name in wanted.items():
         if name is not None and name not in names:
             raise UserError(f"{where} has no column {name!r} for the {role}; it has {', '.join(names)}: set source.columns.{role}")
-    prompt = wanted.get("prompt") or _first(PROMPT_NAMES, names)
+    prompt = wanted.get("prompt") or prompt_column(names)
     answer = wanted.get("answer") or _first(ANSWER_NAMES, names)
     if prompt is None and not (domain == "countdown" and _numbers_column(names)):
         raise UserError(f"{where} has no column for the problem; it has {', '.join(names)}: set source.columns.prompt")
@@ -69,6 +69,11 @@ def map_columns(names: Sequence[str], wanted: Mapping[str, str | None], *, domai
         wanted.get("source"),
         wanted.get("id") or _first(("uuid", "id", "idx", "unique_id"), names),
     )
+
+
+def prompt_column(names: Sequence[str]) -> str | None:
+    """The column that most likely holds the question, or None."""
+    return _first(PROMPT_NAMES, names)
 
 
 def _first(candidates: Iterable[str], names: Sequence[str]) -> str | None:

@@ -43,18 +43,21 @@ def build(recipe: Recipe, *, runs: Path, out: Path | None = None, workers: int =
         clean = cleaning.decontaminate(run.store, recipe.clean, unique)
         checked = cleaning.check_gold(run.store, recipe.clean, clean, workers)
 
+        cleaned = [read, unique, clean, checked]
         shards = tracing.shards(checked)
-        replayed, traces = _traces(run, recipe, shards)
+        replayed, traces = _traces(run, recipe, shards, cleaned)
         judged = [_judge(run, recipe, shard, piece, workers) for shard, piece in zip(shards, traces, strict=True)]
 
-        assemble(run, recipe, Pieces([read, unique, clean, checked], replayed, judged), command)
+        assemble(run, recipe, Pieces(cleaned, replayed, judged), command)
         return run.folder
 
 
-def _traces(run: Run, recipe: Recipe, shards: Sequence[tracing.Shard]) -> tuple[Piece | None, list[Piece]]:
+def _traces(
+    run: Run, recipe: Recipe, shards: Sequence[tracing.Shard], cleaned: Sequence[Piece]
+) -> tuple[Piece | None, list[Piece]]:
     teacher = parse_teacher(recipe.teacher)
     if teacher.kind == "replay":
-        replayed = tracing.replay(run.store, teacher.model, shards)
+        replayed = tracing.replay(run.store, teacher.model, shards, cleaned, recipe.clean)
         return replayed, [tracing.replayed_shard(run.store, replayed, shard) for shard in shards]
     return None, [tracing.sample_shard(run.store, run.samples, recipe, teacher, shard) for shard in shards]
 

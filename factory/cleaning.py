@@ -9,6 +9,7 @@ check gold      golds that their own verifier refuses
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +17,7 @@ import polars as pl
 from curation.decontaminate import Hit, contamination
 from curation.dedup import exact_duplicates, near_duplicates
 from curation.files import write_table
+from curation.normalise import normalise_question
 from curation.records import Problem, from_frame, to_frame
 from curation.sources import Refused
 from curation.verify import check_golds, verifier_version
@@ -37,13 +39,20 @@ def read(store: Path, recipe: Recipe) -> Piece:
     def work(folder: Path) -> Facts:
         problems: list[Problem] = []
         refusals: list[Refused | None] = []
-        for item in track(itertools.islice(opened.problems, recipe.limit), "read", recipe.limit, "problems"):
+        rows = [0] * len(opened.parts)
+        numbered = ((n, item) for n, part in enumerate(opened.parts) for item in part.problems)
+        for n, item in track(itertools.islice(numbered, recipe.limit), "read", recipe.limit, "problems"):
+            rows[n] += 1
             problems.append(item.problem if isinstance(item, Refused) else item)
             refusals.append(item if isinstance(item, Refused) else None)
         reasons = [r and r.reason for r in refusals]
         details = [r.detail if r else "" for r in refusals]
         line = settle(folder, "read", "problems", to_frame(problems, Problem), reasons, details)
-        return {"funnel": [line], "origins": opened.origins}
+        sources = [
+            {key: value for key, value in part._asdict().items() if key != "problems"} | {"rows": count}
+            for part, count in zip(opened.parts, rows, strict=True)
+        ]
+        return {"funnel": [line], "sources": sources}
 
     return once(store, "read", settings, [], work)
 
@@ -130,3 +139,15 @@ def check_gold(store: Path, clean: Clean, source: Piece, workers: int) -> Piece:
 
 def kept(piece: Piece) -> pl.DataFrame:
     return pl.read_parquet(piece.folder / "kept-*.parquet")
+
+
+def turned_away(pieces: Sequence[Piece], clean: Clean) -> dict[str, str]:
+    """Why a question is not among the problems: normalised question -> reason, for dropped problems and benchmark questions.
+
+    Replayed traces that find no problem are explained with it: a published trace set often answers test questions.
+    """
+    reasons = {normalise_question(q): f"in_{b.name}" for b in map(load_benchmark, clean.benchmarks) for q in b.questions}
+    for piece in pieces:
+        for prompt, reason in pl.read_parquet(piece.folder / "rejected.parquet").select("prompt", "reason").iter_rows():
+            reasons.setdefault(normalise_question(prompt), f"problem_{reason}")
+    return reasons

@@ -129,7 +129,6 @@ def verify(file: Path, gold: str | None, response: str | None, domain: str, out:
 def push(run: Path, repo: str, public: bool, dry_run: bool) -> None:
     """Publish a finished RUN as the data set REPO on the Hugging Face Hub."""
     from cards.push import push as push_run
-
     from factory.describe import push_summary
 
     click.echo(push_summary(push_run(run, repo, private=not public, dry_run=dry_run)))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from cards.push import PushResult
-
 from factory.recipe import CONFIGS, Recipe, load_recipe, recipe_names
 from factory.teachers import parse_teacher
 

@@ -49,7 +49,7 @@ def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece
         "command": command,
         "teacher": _teacher(recipe, pieces),
         "teachers": _by_teacher(pieces),
-        "sources": read.facts["origins"],
+        "sources": read.facts["sources"],
         "benchmarks": decontaminated.facts["benchmarks"],
         "seeds": {
             "source": getattr(recipe.source, "seed", None),
@@ -69,7 +69,10 @@ def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece
 
 def _teacher(recipe: Recipe, pieces: Pieces) -> dict[str, Any]:
     teacher = parse_teacher(recipe.teacher)
-    sampling = {} if teacher.kind in ("oracle", "replay") else effective(to_sampling(recipe.sample))
+    if pieces.replay:
+        identity = pieces.replay.facts["identity"]
+        return {"spec": recipe.teacher, "model": "replay", "revision": identity, "endpoint": "", "sampling": {}}
+    sampling = {} if teacher.kind == "oracle" else effective(to_sampling(recipe.sample))
     first = next((t for j in pieces.judged for t in pl.read_parquet(j.traces.folder / "traces.parquet").head(1).to_dicts()), {})
     known = {key: first.get(key, "") for key in ("revision", "endpoint")}
     return {"spec": recipe.teacher, "model": teacher.model or teacher.kind, **known, "sampling": sampling}

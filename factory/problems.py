@@ -7,22 +7,31 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from curation import countdown, knights, puzzles
-from curation.decontaminate import Benchmark, question_column, read_benchmark
+from curation import countdown, knights
+from curation.benchmarks import Benchmark, read_benchmark
 from curation.errors import UserError
 from curation.files import Row, read_rows
 from curation.records import Problem
-from curation.sources import Refused, read_problems
+from curation.sources import Refused, prompt_column, read_problems
 from factory.recipe import BenchmarkFrom, FileSource, HubSource, Source
 from factory.steps import file_digest
+
+
+class Part(NamedTuple):
+    """One file, data set or generator of a source."""
+
+    name: str
+    path_or_repo: str  # as the recipe names it
+    license: str
+    revision: str
+    problems: Iterator[Problem | Refused]
 
 
 class Opened(NamedTuple):
     """A source ready to read."""
 
     identity: dict[str, Any]  # what its bytes are: file digests, or repository and commit; part of the step's key
-    origins: list[dict[str, Any]]  # for the manifest: name, license, revision of each part
-    problems: Iterator[Problem | Refused]
+    parts: list[Part]
 
 
 def open_source(source: Source) -> Opened:
@@ -37,9 +46,11 @@ def open_source(source: Source) -> Opened:
     elif source.kind == "knights-and-knaves":
         problems = knights.generate(**settings)
     else:
+        from curation import puzzles
+
         problems = puzzles.from_reasoning_gym(source.task, **settings, **source.config)
     name = source.task if source.kind == "reasoning-gym" else source.kind
-    return Opened({}, [{"name": name, "license": "apache-2.0", "revision": f"seed {source.seed}"}], problems)
+    return Opened({}, [Part(name, source.kind, "apache-2.0", f"seed {source.seed}", problems)])
 
 
 def _open_files(source: FileSource) -> Opened:
@@ -48,18 +59,18 @@ def _open_files(source: FileSource) -> Opened:
         if not path.is_file():
             raise UserError(f"no file {str(path)!r}: --problems and source.paths take files that exist")
     digests = [file_digest(p) for p in paths]
-    origins = [
-        {"name": _stem(p), "license": source.license, "revision": f"sha256:{d}"} for p, d in zip(paths, digests, strict=True)
+    parts = [
+        Part(_stem(p), str(p), source.license, f"sha256:{digest}", _read(read_rows(p), source, _stem(p)))
+        for p, digest in zip(paths, digests, strict=True)
     ]
-    problems = (item for p in paths for item in _read(read_rows(p), source, _stem(p)))
-    return Opened({"files": digests}, origins, problems)
+    return Opened({"files": digests}, parts)
 
 
 def _open_hub(source: HubSource) -> Opened:
     commit = hub_commit(source.repo, source.revision)
     rows = hub_rows(source.repo, source.config, source.split, commit)
-    origins = [{"name": source.repo, "license": source.license, "revision": commit}]
-    return Opened({"repo": source.repo, "commit": commit}, origins, _read(rows, source, source.repo))
+    part = Part(source.repo, source.repo, source.license, commit, _read(rows, source, source.repo))
+    return Opened({"repo": source.repo, "commit": commit}, [part])
 
 
 def _read(rows: Iterable[Row], source: FileSource | HubSource, name: str) -> Iterator[Problem | Refused]:
@@ -126,5 +137,7 @@ def load_benchmark(benchmark: BenchmarkFrom) -> Benchmark:
         raise UserError(f"clean.benchmarks: {benchmark.name} has neither path nor repo: give one of them")
     commit = hub_commit(benchmark.repo, benchmark.revision)
     rows = list(hub_rows(benchmark.repo, benchmark.config, benchmark.split, commit))
-    column = benchmark.column or question_column(list(rows[0]), benchmark.repo)
+    column = benchmark.column or prompt_column(list(rows[0]))
+    if column is None or column not in rows[0]:
+        raise UserError(f"{benchmark.repo} has no column of questions; it has {', '.join(rows[0])}: set column in clean.benchmarks")
     return Benchmark(benchmark.name, tuple(str(row[column]) for row in rows), commit)

@@ -57,7 +57,7 @@ class Loose(NamedTuple):
 
 
 class Replay(NamedTuple):
-    identity: dict[str, str]
+    identity: str  # what its bytes are: "sha256:..." of a file, or "owner/name@commit" on the Hub
     traces: Iterator[Loose]
 
 
@@ -65,15 +65,17 @@ def open_replay(where: str) -> Replay:
     """The traces of `replay:WHERE`: an existing file, or REPO[:SPLIT] on the Hub."""
     path = Path(where)
     if path.exists() or where.startswith((".", "/")):
+        if not path.is_file():
+            raise UserError(f"replay:{where}: no such file: give the path of a file of traces")
         rows = read_rows(path)
-        return Replay({"sha256": file_digest(path) if path.is_file() else ""}, read_traces(rows, path.name))
+        return Replay(f"sha256:{file_digest(path)}", read_traces(rows, path.name))
     repo, _, split = where.partition(":")
     if repo.count("/") != 1:
         raise UserError(
             f"replay:{where}: no such file, and not the name of a Hub data set (owner/name): give the path of a file of traces"
         )
     commit = hub_commit(repo, None)
-    return Replay({"repo": repo, "commit": commit}, read_traces(hub_rows(repo, None, split or "train", commit), repo))
+    return Replay(f"{repo}@{commit}", read_traces(hub_rows(repo, None, split or "train", commit), repo))
 
 
 def read_traces(rows: Iterable[Row], where: str) -> Iterator[Loose]:

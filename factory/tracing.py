@@ -11,11 +11,13 @@ from typing import NamedTuple
 import polars as pl
 
 from curation.files import write_table
+from curation.normalise import normalise_question
 from curation.records import Message, Problem, Trace, from_frame, to_frame
 from factory import teachers
+from factory.cleaning import turned_away
 from factory.ledger import count
 from factory.progress import track
-from factory.recipe import Recipe, Sample
+from factory.recipe import Clean, Recipe, Sample
 from factory.replay import index_problems, match, open_replay, to_trace
 from factory.sampling import Identity, Request, Sampling, effective, sample
 from factory.steps import Facts, Piece, file_digest, once
@@ -106,7 +108,7 @@ def _trace_facts(traces: Iterable[Trace]) -> Facts:
     }
 
 
-def replay(store: Path, where: str, every: Sequence[Shard]) -> Piece:
+def replay(store: Path, where: str, every: Sequence[Shard], cleaned: Sequence[Piece], clean: Clean) -> Piece:
     """Match existing traces to the problems of all shards.
 
     Writes `traces-<shard>-<part>.parquet`, and `rejected-<part>.parquet` with the traces that answer no problem here or that
@@ -115,6 +117,7 @@ def replay(store: Path, where: str, every: Sequence[Shard]) -> Piece:
     opened = open_replay(where)
 
     def work(folder: Path) -> Facts:
+        away = turned_away(cleaned, clean)
         shard_of = {p.id: shard.number for shard in every for p in problems_of(shard)}
         index = index_problems(p for shard in every for p in problems_of(shard))
         parts, taken, reasons = _Parts(folder), Counter[tuple[str, str]](), list[str | None]()
@@ -122,7 +125,10 @@ def replay(store: Path, where: str, every: Sequence[Shard]) -> Piece:
         for loose in track(opened.traces, "replay", None, "traces"):
             problem_id = match(loose, index) or ""
             content = to_trace(loose, problem_id, 0).id
-            reason = "no_problem" if not problem_id else "duplicate_trace" if content in seen else None
+            if not problem_id:
+                reason = away.get(normalise_question(loose.question), "no_problem")
+            else:
+                reason = "duplicate_trace" if content in seen else None
             reasons.append(reason)
             if reason:
                 parts.add("rejected", to_trace(loose, problem_id, len(reasons)), reason, loose.question)
@@ -131,9 +137,10 @@ def replay(store: Path, where: str, every: Sequence[Shard]) -> Piece:
             parts.add(f"traces-{shard_of[problem_id]:05}", to_trace(loose, problem_id, taken[problem_id, loose.model]))
             taken[problem_id, loose.model] += 1
         parts.flush()
-        return {"funnel": [count("replay", "traces", reasons)]}
+        return {"funnel": [count("replay", "traces", reasons)], "identity": opened.identity}
 
-    return once(store, "replay", opened.identity, [shard.digest for shard in every], work)
+    inputs = [*(shard.digest for shard in every), *(piece.digest for piece in cleaned)]
+    return once(store, "replay", opened.identity, inputs, work)
 
 
 FLUSH_TRACES = 20_000  # of 50 kB each: 1 GB

@@ -1,0 +1,78 @@
+import json
+
+import pytest
+import yaml
+
+from curation.errors import UserError
+from factory.recipe import Changes, load_recipe
+
+
+def _set(*assignments):
+    return Changes(assignments=assignments)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("chose.rule=first", "unknown key 'chose' (did you mean 'choose'?)"),
+        ("choose.rul=first", "unknown key 'choose.rul' (did you mean 'rule'?)"),
+        ("source.cuont=3", "unknown key 'source.cuont' (did you mean 'count'?)"),
+        ("clean.benchmarks=[{name: a, pth: x}]", "unknown key 'clean.benchmarks.0.pth' (did you mean 'path'?)"),
+        ("sample.temperature=-1", "sample.temperature: input should be greater than or equal to 0, got -1"),
+        ("choose.rule=longest", "choose.rule: input should be 'first', 'shortest' or 'random', got \"longest\""),
+        ("limit=many", "limit: input should be a valid integer"),
+        ("name.first=x", "name is a value, not a group of keys"),
+        ("limit", "wanted KEY=VALUE"),
+        ("source.kind=hubb", "source: input tag 'hubb'"),
+    ],
+)
+def test_a_wrong_value_is_named(assignment, says):
+    with pytest.raises(UserError) as error:
+        load_recipe("countdown", _set(assignment))
+    assert says in str(error.value)
+
+
+def test_an_unknown_recipe_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'countdown'"):
+        load_recipe("countdwon")
+
+
+def test_a_recipe_for_another_version_is_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("recipe: 7\nname: mine\n")
+    with pytest.raises(UserError, match=r"mine\.yaml says recipe: 7, this factory reads version 1"):
+        load_recipe(str(path))
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a", "just words"])
+def test_what_is_no_recipe_is_refused(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"mine\.yaml"):
+        load_recipe(str(path))
+
+
+def test_values_are_set_and_the_run_is_named_by_all_of_them():
+    plain, changed = load_recipe("countdown"), load_recipe("countdown", _set("choose.per_problem=2", "source.count=5"))
+    assert (changed.choose.per_problem, changed.source.count) == (2, 5)
+    assert plain.run_name() != changed.run_name()
+    assert plain.run_name() == load_recipe("countdown").run_name()
+
+
+def test_problems_replace_the_source_and_keep_its_domain(tmp_path):
+    recipe = load_recipe("countdown", Changes(problems=("a.jsonl", "b.jsonl")))
+    assert (recipe.source.kind, recipe.source.paths, recipe.source.domain) == ("file", ["a.jsonl", "b.jsonl"], "countdown")
+
+
+def test_a_folder_of_benchmarks_means_its_files(tmp_path):
+    for name in ("b.jsonl", "a.jsonl.gz"):
+        (tmp_path / name).touch()
+    recipe = load_recipe("openr1-math", Changes(benchmarks=(str(tmp_path),)))
+    assert [(b.name, b.repo) for b in recipe.clean.benchmarks] == [("a", None), ("b", None)]
+
+
+def test_the_resolved_copy_is_a_recipe_again(tmp_path):
+    recipe = load_recipe("openr1-math", Changes(limit=5))
+    path = tmp_path / "again.yaml"
+    path.write_text(yaml.safe_dump(json.loads(recipe.model_dump_json())))
+    assert load_recipe(str(path)) == recipe

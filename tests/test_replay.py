@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from curation.errors import UserError
+from curation.records import problem
+from factory.replay import index_problems, match, open_replay, read_traces
+
+P = problem(prompt="What is $2+2$?", answer="4", domain="math", source_id="abc-1")
+Q = problem(prompt="What is $3+3$?", answer="6", domain="math", source_id="17")
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ({"question": "q", "model": "r1", "response": "a\n</think>\nb"}, [("r1", "a", "b", "stop")]),
+        ({"question": "q", "response": ["<think>a</think>b", "<think>cut"]}, [("replay", "a", "b", "stop"), ("replay", "cut", "", "length")]),
+        ({"problem": "q", "generations": ["<think>a</think>b"], "finish_reasons": ["length"]}, [("replay", "a", "b", "length")]),
+        ({"question": "q", "deepseek_thinking_trajectory": "a", "deepseek_attempt": "b"}, [("replay", "a", "b", "stop")]),
+        ({"question": "q", "thinking_trajectories": ["a"], "attempt": "b"}, [("replay", "a", "b", "stop")]),
+        ({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "<think>a</think>b"}]}, [("replay", "a", "b", "stop")]),
+        ({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "b"}]}, [("replay", None, "b", "stop")]),
+    ],
+)  # fmt: skip
+def test_every_shape_of_trace_is_read(row, found):
+    traces = list(read_traces([row], "file"))
+    assert [(t.model, t.reasoning, t.answer_text, t.finish) for t in traces] == found
+    assert {t.question for t in traces} == {"q"}
+
+
+def test_a_file_without_traces_says_what_it_has():
+    with pytest.raises(UserError, match="file has no column that holds traces; it has problem, answer"):
+        list(read_traces([{"problem": "q", "answer": "1"}], "file"))
+
+
+def _match(**row):
+    (loose,) = read_traces([{"response": "x", **row}], "file")
+    return match(loose, index_problems([P, Q]))
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ({"question": "what is \\(2 + 2\\)?"}, P.id),
+        ({"question": "Return your final response within \\boxed{}. What is $2+2$?"}, P.id),
+        ({"question": "Please reason step by step.\n\nWhat is $3+3$?"}, Q.id),
+        ({"question": "What is $3+3$?\nPut your answer in a box."}, Q.id),
+        ({"question": "", "problem_id": P.id}, P.id),
+        ({"question": "", "uuid": "abc-1"}, P.id),
+        ({"question": "", "uuid": "17"}, None),  # a position is nobody's name
+        ({"question": "What is $2+3$?"}, None),
+        ({"question": ""}, None),
+    ],
+)
+def test_a_trace_finds_its_problem(row, found):
+    assert _match(**row) == found
+
+
+def test_a_replay_that_is_neither_file_nor_data_set_is_refused():
+    with pytest.raises(UserError, match="no such file, and not the name of a Hub data set"):
+        open_replay("nothing-here")
+
+
+def test_a_changed_file_is_another_replay(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps({"question": "q", "response": "r"}))
+    before = open_replay(str(path)).identity
+    path.write_text(json.dumps({"question": "q", "response": "s"}))
+    assert before != open_replay(str(path)).identity
