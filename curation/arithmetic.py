@@ -35,6 +35,8 @@ class NotArithmetic(Exception):
 
 
 class Arithmetic(NamedTuple):
+    """An expression that was read."""
+
     value: Fraction
     numbers: tuple[int, ...]  # as written, in order
     operations: int  # binary operations

@@ -71,16 +71,16 @@ def _needs_parentheses(operator: str, right: str) -> bool:
     return right != "" and right in wrapped
 
 
-def steps(left: Term, right: Term) -> list[Term]:
-    """Every useful whole-number step with two terms: no 0, and no product or quotient with 1, which change nothing."""
+def steps(left: Term, right: Term, *, idle: bool = False) -> list[Term]:
+    """Every whole-number step with two terms; only with `idle` those that give 0 or multiply by 1 or 0."""
     high, low = (left, right) if left.value >= right.value else (right, left)
     found = [combine("+", high, low)]
-    if high.value > low.value:
+    if idle or high.value > low.value:
         found.append(combine("-", high, low))
-    if low.value > 1:
+    if idle or low.value > 1:
         found.append(combine("*", high, low))
-        if high.value % low.value == 0:
-            found.append(combine("/", high, low))
+    if low.value > 1 and high.value % low.value == 0:
+        found.append(combine("/", high, low))
     return found
 
 
@@ -137,10 +137,8 @@ def _draw(rng: random.Random, numbers: list[int]) -> Term:
 
 
 def _problem(rng: random.Random, numbers: list[int], term: Term) -> Problem:
-    shown = ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
-    task = rng.choice(_TASKS).format(numbers=shown, target=term.value)
     return problem(
-        prompt=f"{task} {rng.choice(_RULES)} {_FORMAT}",
+        prompt=prompt(numbers, term.value, task=rng.choice(_TASKS), rule=rng.choice(_RULES)),
         answer=expression(term),
         domain="countdown",
         source="countdown",
@@ -148,6 +146,12 @@ def _problem(rng: random.Random, numbers: list[int], term: Term) -> Problem:
         license="apache-2.0",
         meta=canonical_json({"numbers": numbers, "target": term.value}),
     )
+
+
+def prompt(numbers: list[int], target: int, *, task: str = _TASKS[0], rule: str = _RULES[0]) -> str:
+    """The puzzle in words, with its rules and the form of the answer; for sources that have only the numbers, too."""
+    shown = ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
+    return f"{task.format(numbers=shown, target=target)} {rule} {_FORMAT}"
 
 
 def check(gold: str, response: str) -> Verdict:

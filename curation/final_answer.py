@@ -15,6 +15,8 @@ _BOX = "\\boxed{"
 
 
 class Final(NamedTuple):
+    """A text that may be the final answer, and the rule that found it."""
+
     text: str  # what was set apart, or the whole answer part
     rule: str  # answer_tag, answer_tag_unclosed, boxed, last_line
 

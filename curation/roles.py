@@ -27,6 +27,8 @@ _WORDS = (
 
 
 class Reading(NamedTuple):
+    """What an answer claims."""
+
     roles: dict[str, bool]  # True for the truthful
     why: str  # empty when every name has one role, otherwise the verdict's reason
     text: str  # the part that was read

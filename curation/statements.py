@@ -17,6 +17,8 @@ _LEAVES = ("telling-truth", "lying")
 
 
 class Roles(NamedTuple):
+    """The words for the truthful and the lying."""
+
     truthful: str = "knight"
     lying: str = "knave"
 
