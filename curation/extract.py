@@ -18,7 +18,8 @@ class Extraction(NamedTuple):
     rule: str  # which rule fired; where text is None, why nothing was found: unclosed_thought or no_answer
 
 
-_JSON_KEY = re.compile(r'"(?:final_?)?answer"\s{0,9}:\s{0,9}', re.IGNORECASE)
+_JSON_KEY = re.compile(r'\\?"(?:final_?)?answer\\?"\s{0,9}:\s{0,9}', re.IGNORECASE)
+_UNICODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _PHRASES = (
     ("final_answer", re.compile(r"final answer\b[*_ ]{0,4}(?:is\b|are\b|[:=])?", re.IGNORECASE)),
     ("answer_label", re.compile(r"(?:^|[\n*#>])[ *_#]{0,6}answer[ *_]{0,4}:", re.IGNORECASE)),
@@ -37,6 +38,7 @@ _NUMBER = re.compile(r"(?<![\w.])[-−+]?[ ]?\\?[$€£]?\d[\d,]*(?:\.\d+)?(?:[e
 _BOLD = re.compile(r"\*\*([^*\n]{1,300})\*\*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(*\\$])|\n{1,}")
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}+(?![({_^=])")  # possessive: linear
+_COMMANDS = re.compile(r"\\text\w{0,6}\s?\{[^{}]{0,300}\}|\\[A-Za-z]+")
 _FORMULA_WORDS = frozenset(
     {"sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "arcsin", "arccos", "arctan"}
     | {"and", "for", "all", "some", "where", "cup", "inf", "max", "min"}
@@ -56,15 +58,15 @@ def extract(response: str) -> Extraction:
 def extract_from_answer(text: str) -> Extraction:
     """The final answer in the part of a response that follows the thinking."""
     text = text.strip()
-    if not text:
+    if not any(c.isalnum() for c in text):
         return Extraction(None, "no_answer")
     if tagged := _answer_tag(text):
         inner = _boxed(tagged)
-        return Extraction(inner[0] if inner else tagged, "answer_tag")
+        return Extraction(inner[0] if inner else _narrowed(tagged), "answer_tag")
     boxed, json = _boxed(text), _json_answer(text)
     if json and (boxed is None or json[1] >= boxed[1]):
         inner = _boxed(json[0])
-        return Extraction(inner[0] if inner else json[0], "json")
+        return Extraction(inner[0] if inner else _narrowed(json[0]), "json")
     if boxed:
         return Extraction(boxed[0], "boxed")
     return _phrase(text) or _position(text)
@@ -83,6 +85,18 @@ def extract_gold(text: str) -> str | None:
         text = tagged
     boxed = _boxed(text)
     return (boxed[0] if boxed else text) or None
+
+
+def _narrowed(text: str) -> str:
+    """A sentence in the place of the answer gives its one formula or number, if it has just one."""
+    if not _is_prose(_MATH.sub(" ", text)):
+        return text
+    if found := _phrase(text):
+        return found.text or text
+    math = dict.fromkeys(_group(m) for m in _MATH.finditer(text))
+    numbers = dict.fromkeys(m[0].strip() for m in _NUMBER.finditer(text))
+    single = math or numbers
+    return next(iter(single)) if len(single) == 1 else text
 
 
 def _answer_tag(text: str) -> str | None:
@@ -109,8 +123,8 @@ def _json_answer(text: str) -> tuple[str, int] | None:
     if not keys:
         return None
     start = keys[-1].end()
-    if text[start : start + 1] == '"':
-        value = _quoted(text, start + 1)
+    if text[start : start + 2].lstrip("\\").startswith('"'):
+        value = _quoted(text, text.index('"', start) + 1)
     elif text[start : start + 1] == "[":
         value = text[start + 1 :].partition("]")[0].replace('"', "")
     else:
@@ -127,10 +141,12 @@ def _quoted(text: str, start: int) -> str:
         i = match.end()
         if match[1] is None:
             break
+        if match[1] == '"' and text[start - 2] == "\\":
+            break  # the whole object was escaped once more
         parts.append(match[1] if match[1] in '\\"/' else match[0])
     else:
         parts.append(text[i:])
-    return "".join(parts)
+    return _UNICODE_ESCAPE.sub(lambda m: chr(int(m[1], 16)), "".join(parts))
 
 
 def _phrase(text: str) -> Extraction | None:
@@ -176,7 +192,7 @@ def _position(text: str) -> Extraction:
     if len(text) <= _WHOLE_LIMIT and "\n\n" not in text and not _is_prose(_MATH.sub(" ", text)):
         return Extraction(_clean(text), "whole")
     for sentence in reversed(_SENTENCE_END.split(text[-_TAIL_LIMIT:])):
-        if math := [_group(m) for m in _MATH.finditer(sentence)]:
+        if math := [g for m in _MATH.finditer(sentence) if not _PROSE.search(_COMMANDS.sub(" ", g := _group(m)))]:
             return Extraction(math[-1], "last_math")
         if numbers := [m[0].strip() for m in _NUMBER.finditer(sentence)]:
             return Extraction(numbers[-1], "last_number")
@@ -189,16 +205,14 @@ def _group(match: re.Match[str]) -> str:
 
 def _is_prose(text: str) -> bool:
     """More than three words that no formula has: a sentence about the answer, not the answer."""
-    words = [
-        w
-        for w in _PROSE.findall(re.sub(r"\\text\w{0,6}\s?\{[^{}]{0,300}\}|\\[A-Za-z]+", " ", text))
-        if w.lower() not in _FORMULA_WORDS
-    ]
+    words = [w for w in _PROSE.findall(_COMMANDS.sub(" ", text)) if w.lower() not in _FORMULA_WORDS]
     return len(words) > 3
 
 
 def _clean(text: str) -> str:
     text = text.strip().strip("`").strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
     while text.startswith("**") or text.startswith("__"):
         text = text[2:].lstrip()
     while text.endswith("**") or text.endswith("__"):

@@ -1,36 +1,155 @@
-"""The cheap tier: decides only where it is certain."""
+"""The cheap tier: both answers by our own grammar, decided only where that is certain."""
 
 from __future__ import annotations
 
+import functools
 import re
 from fractions import Fraction
+from typing import Literal, NamedTuple
 
-from curation.math_text import normalise
+from curation.math_compare import compare_readings
+from curation.math_forms import NUMBERS, Reading, read
+from curation.math_node import number, symbols, walk
+from curation.math_text import normalise, words
+from curation.math_tokens import Unreadable
 
-_NUMBER = re.compile(r"([-+]?)(\d{1,400})(?:\.(\d{0,400}))?")
-_FRACTION = re.compile(r"([-+]?)\\frac\{([-+]?\d{1,200})\}\{(\d{1,200})\}|([-+]?\d{1,200})/(\d{1,200})")
+_PLAIN = re.compile(r"[-+]?\d{1,300}(?:\.\d{1,300})?")
+_CHOICE = re.compile(
+    r"\s*(?:\\(?:text|textbf|mathrm|mathbf|rm)\s?\{)?\s*(?:option|choice|answer)?\s*[(\[]?([A-J])(?:[)\].:]|\}|\s*$)(.*)",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
-def compare(gold: str, answer: str) -> tuple[str, str] | None:
-    """(outcome, why), or None where only the slow tier can say."""
-    left, right = normalise(gold), normalise(answer)
-    if left == right:
-        return "correct", "equal"
-    a, b = rational(left), rational(right)
-    if a is None or b is None:
+class Decision(NamedTuple):
+    outcome: Literal["correct", "incorrect", "undetermined"]
+    why: str
+
+
+_EQUAL, _DIFFERENT = Decision("correct", "equal"), Decision("incorrect", "different")
+
+
+def compare(gold: str, answer: str) -> Decision | None:
+    """The verdict on two bare answers, or None where only the slow tier may know."""
+    gold, answer = gold.strip(), answer.strip()
+    if gold == answer:
+        return _EQUAL
+    if _PLAIN.fullmatch(gold) and _PLAIN.fullmatch(answer) and "." not in gold:
+        return _EQUAL if Fraction(gold) == Fraction(answer) else _DIFFERENT
+    if decision := _choice(gold, answer):
+        return decision
+    if _same_notion(gold, answer):
+        return _EQUAL
+    left, right = reading(gold), _read(answer)
+    if left is None or right is None:
+        return _text(gold, answer, left, right)
+    result = compare_readings(left, right)
+    if result == "different" and _compare_without_thousands(gold, answer):
+        return Decision("undetermined", "ambiguous")  # 1,234: one number or two
+    if result == "equal":
+        return _EQUAL
+    if result == "close":
+        return Decision("undetermined", "rounded")
+    return _DIFFERENT if result == "different" else None
+
+
+@functools.lru_cache(maxsize=2048)
+def reading(gold: str) -> Reading | None:
+    """The tree of a gold; kept, because a gold meets many responses."""
+    return _read(gold)
+
+
+def _read(text: str, *, thousands: bool = True) -> Reading | None:
+    try:
+        return read(text, thousands=thousands)
+    except Unreadable:
         return None
-    return ("correct", "equal") if a == b else ("incorrect", "different")
 
 
-def rational(text: str) -> Fraction | None:
-    """The exact value of a plain integer, decimal or fraction."""
-    if number := _NUMBER.fullmatch(text):
-        sign, whole, decimals = number[1], number[2], number[3] or ""
-        value = Fraction(int(whole + decimals), 10 ** len(decimals))
-        return -value if sign == "-" else value
-    if fraction := _FRACTION.fullmatch(text):
-        top, bottom = int(fraction[2] or fraction[4]), int(fraction[3] or fraction[5])
-        if bottom == 0:
-            return None
-        return Fraction(-top if fraction[1] == "-" else top, bottom)
+def _is_number(gold: Reading) -> bool:
+    return not symbols(gold.node) and all(n.op in _ARITHMETIC for n in walk(gold.node)) and gold.node != number(0)
+
+
+def _no_number(answer: str) -> bool:
+    """Only words, and none that counts: "cannot be determined" is no rendering of 17."""
+    found = re.findall(r"[a-z]+", answer.lower())
+    return answer.isascii() and not re.search(r"[\d\\^$]", answer) and not any(w in _COUNTING for w in found)
+
+
+_ARITHMETIC = frozenset({"num", "neg", "add", "mul", "div", "pow", "deg", "pct", "fn"})
+_COUNTING = frozenset(NUMBERS) | {
+    "half",
+    "halves",
+    "third",
+    "thirds",
+    "quarter",
+    "pi",
+    "sqrt",
+    "root",
+    "e",
+    "once",
+    "twice",
+}
+_COUNTING |= {
+    "thirty",
+    "forty",
+    "fifty",
+    "sixty",
+    "seventy",
+    "eighty",
+    "ninety",
+    "hundred",
+    "thousand",
+    "million",
+    "dozen",
+}
+
+
+def _compare_without_thousands(gold: str, answer: str) -> bool:
+    if not re.search(r"\d,\d{3}", gold + " " + answer):
+        return False
+    left, right = _read(gold, thousands=False), _read(answer, thousands=False)
+    return left is not None and right is not None and compare_readings(left, right) == "equal"
+
+
+_NOTIONS = (
+    frozenset({"infinity", "infty", "infinite", "infinitely many", "infinitely many solutions"}),
+    frozenset(
+        {"none", "no solution", "no solutions", "no real solution", "no real solutions", "empty set", "emptyset"}
+    ),
+    frozenset({"yes", "true"}),
+    frozenset({"no", "false"}),
+    frozenset({"undefined", "does not exist", "dne"}),
+)
+
+
+def _same_notion(gold: str, answer: str) -> bool:
+    """Two usual words for one thing."""
+    pair = {" ".join(normalise(t).replace("\\text", "").translate(_BARE).lower().split()) for t in (gold, answer)}
+    return any(pair <= notion for notion in _NOTIONS)
+
+
+_BARE = str.maketrans({c: " " for c in "\\{}()[]."})
+
+
+def _choice(gold: str, answer: str) -> Decision | None:
+    """(C), C., \\text{(C)} 42: one letter, where the gold is nothing else."""
+    wanted, got = _CHOICE.fullmatch(gold), _CHOICE.fullmatch(answer)
+    if not wanted or not got or wanted[2].strip(" )].}$"):
+        return None
+    same = wanted[1].upper() == got[1].upper()
+    if got[2].strip(" )].}$") and not same:
+        return Decision("incorrect", "different")
+    return _EQUAL if same else _DIFFERENT
+
+
+def _text(gold: str, answer: str, left: Reading | None, right: Reading | None) -> Decision | None:
+    """Words: equal when they are the same, different when both are one word or the gold is a number, else open."""
+    if left is not None and _is_number(left) and _no_number(answer):
+        return _DIFFERENT
+    wanted, got = words(gold), words(answer)
+    if wanted and wanted == got and not re.search(r"[\d+*/^=<>\\-]", gold.replace("\\text", "")):
+        return _EQUAL
+    one_word = wanted.isalpha() and got.isalpha() and left is None and right is None
+    if one_word and wanted[:4] != got[:4]:
+        return _DIFFERENT
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import re
 import resource
 from typing import Any
 
@@ -36,22 +37,27 @@ def judge(gold: str, answer: str) -> tuple[str, str]:
     if not answer_parsed:
         return "undetermined", "unparseable_answer"
     if not (_equal(gold_parsed, answer_parsed) and _equal(answer_parsed, gold_parsed)):
-        return "undetermined", "disagreement"
+        return "undetermined", "unproven"
     if _numbers_differ(gold_parsed[0], answer_parsed[0]):
         return "undetermined", "disagreement"
     return "correct", "equal"
 
 
-def _parse(text: str) -> list[Any]:
-    import math_verify
+_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
+_BLANKS = re.compile(r"[\s${}]|\\(?:left|right|[,;!:])")
 
-    wrapped = text if "$" in text else f"${text}$"
-    configs = [
-        math_verify.LatexExtractionConfig(boxed_match_priority=-1),
-        math_verify.ExprExtractionConfig(),
-    ]
+
+def _parse(text: str) -> list[Any]:
+    """What math-verify makes of the whole text; nothing where there are words, or where it reads only a part of it."""
+    import math_verify
+    import sympy
+
+    if _PROSE.search(text):
+        return []
+    bare = text.replace("$", "")
+    configs = [math_verify.LatexExtractionConfig(boxed_match_priority=-1), math_verify.ExprExtractionConfig()]
     try:
-        parsed: list[Any] = math_verify.parse(wrapped, configs, parsing_timeout=None)
+        parsed: list[Any] = math_verify.parse(f"${bare}$", configs, parsing_timeout=None)
     except (
         RecursionError,
         ValueError,
@@ -60,7 +66,12 @@ def _parse(text: str) -> list[Any]:
         ArithmeticError,
     ):  # what its grammar raises on odd text
         return []
-    return [p for p in parsed if not isinstance(p, str)]
+    read = max((len(_BLANKS.sub("", p)) for p in parsed if isinstance(p, str)), default=0)
+    if read < 0.9 * len(_BLANKS.sub("", bare)):
+        return []
+    return [
+        p for p in parsed if not isinstance(p, str | sympy.logic.boolalg.Boolean)
+    ]  # it takes any two truths for equal
 
 
 def _equal(gold: list[Any], answer: list[Any]) -> bool:

@@ -1,0 +1,273 @@
+"""Tokens of a normalised formula."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Token(NamedTuple):
+    kind: str  # num, sym, fn, word, cmd, op
+    text: str
+    spaced: bool  # white space stands before it
+
+
+class Unreadable(Exception):
+    """The text is no formula that this grammar knows; another tier may read it."""
+
+
+FUNCTIONS = frozenset(
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "arccot",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "ln",
+        "log",
+        "lg",
+        "exp",
+        "sqrt",
+        "abs",
+        "floor",
+        "ceil",
+        "gcd",
+        "lcm",
+        "min",
+        "max",
+        "binom",
+        "det",
+    ]
+)
+GREEK = frozenset(
+    [
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "epsilon",
+        "varepsilon",
+        "zeta",
+        "eta",
+        "theta",
+        "vartheta",
+        "iota",
+        "kappa",
+        "lambda",
+        "mu",
+        "nu",
+        "xi",
+        "rho",
+        "sigma",
+        "tau",
+        "upsilon",
+        "phi",
+        "varphi",
+        "chi",
+        "psi",
+        "omega",
+        "Gamma",
+        "Delta",
+        "Theta",
+        "Lambda",
+        "Xi",
+        "Pi",
+        "Sigma",
+        "Phi",
+        "Psi",
+        "Omega",
+        "ell",
+        "hbar",
+        "mho",
+        "aleph",
+        "R",
+    ]
+)
+_CONSTANT_WORDS = {"pi": r"\pi", "infinity": r"\infty", "inf": r"\infty", "infty": r"\infty", "oo": r"\infty", "cup": r"\cup", "union": r"\cup", "cdot": r"\cdot", "frac": r"\frac", "times": r"\times"}  # fmt: skip
+_TOKEN = re.compile(
+    r"(?P<space>\s+)|(?P<num>\d+(?:\.\d+)?(?:[eE][-+]?\d{1,4}(?![\w.]))?|\.\d+)|(?P<text>\\text\s?\{)|(?P<cmd>\\[A-Za-z]+)"
+    r"|(?P<brace>\\[{}|])|(?P<row>\\\\)|(?P<letters>[A-Za-z]+)|(?P<op><=|>=|!=|==|[-+*/^_!=<>,;:|()\[\]{}'%&])"
+)
+_UNIT_LETTERS = frozenset("mgshLlNJWVAKCFtP")
+TOKEN_LIMIT = 1200
+
+
+def tokens(text: str) -> list[Token]:
+    """The tokens of `text`; raises Unreadable at a character that no formula has."""
+    out: list[Token] = []
+    position, spaced = 0, False
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None or len(out) > TOKEN_LIMIT:
+            raise Unreadable(text[position : position + 20])
+        kind, position = str(match.lastgroup), match.end()
+        if kind == "text":
+            inner, position = _text_group(text, position)
+            out.extend(_text_tokens(inner, behind_number=bool(out) and out[-1].kind == "num"))
+            spaced = True
+            continue
+        if kind == "letters":
+            out.extend(_letters(match[0], spaced))
+        elif kind == "cmd":
+            out.append(_command(match[0], spaced))
+        elif kind != "space":
+            out.append(Token("num" if kind == "num" else "op", match[0], spaced))
+        spaced = kind == "space"
+    return out
+
+
+def _text_group(text: str, start: int) -> tuple[str, int]:
+    """The content of \\text{...} and where it ends; braces inside are allowed."""
+    depth = 1
+    for i in range(start, len(text)):
+        depth += (text[i] == "{") - (text[i] == "}")
+        if depth == 0:
+            return text[start:i], i + 1
+    raise Unreadable("\\text without an end")
+
+
+def _text_tokens(inner: str, *, behind_number: bool) -> list[Token]:
+    r"""Words of a \text group; a function, a letter, a number or a sign in it means itself, but 5 \text{m} is metres."""
+    if behind_number and inner.strip() in _UNIT_LETTERS:
+        return [Token("word", inner.strip(), True)]
+    found = re.findall(r"[A-Za-z][A-Za-z'.-]*|\d+(?:\.\d+)?|\\[A-Za-z]+|[-+=<>,;:()%/{}]", inner)
+    return [_text_token(w) for w in found]
+
+
+def _text_token(word: str) -> Token:
+    if word[0] == "\\":
+        return _command(word, True)
+    if word[0].isdigit():
+        return Token("num", word, True)
+    if not word[0].isalpha():
+        return Token("op", word, True)
+    if word in FUNCTIONS:
+        return Token("fn", word, True)
+    if len(word) == 1:
+        return Token("sym", word, True)
+    return Token("word", word.rstrip(".'-"), True)
+
+
+def _command(text: str, spaced: bool) -> Token:
+    name = text[1:]
+    if name in FUNCTIONS and name not in ("sqrt", "binom"):
+        return Token("fn", name, spaced)
+    if name in GREEK:
+        return Token("sym", name, spaced)
+    return Token("cmd", text, spaced)
+
+
+def _letters(run: str, spaced: bool) -> list[Token]:
+    """A run of letters is a function, a constant, a word, or variables that are multiplied."""
+    if len(run) == 1:
+        return [Token("sym", run, spaced)]
+    if run.lower() in FUNCTIONS:
+        return [Token("fn", run.lower(), spaced)]
+    if run.lower() in _CONSTANT_WORDS:
+        return [Token("cmd", _CONSTANT_WORDS[run.lower()], spaced)]
+    for name in ("sqrt", "pi", "sin", "cos", "tan", "log", "ln"):
+        if run.endswith(name) and len(run) - len(name) <= 2 and run.lower() not in ("begin",):
+            head = _letters(run[: -len(name)], spaced)
+            return [*head, *_letters(name, False)]
+    if len(run) > 3 or run.lower() in UNIT_WORDS or _is_word(run):
+        return [Token("word", run, spaced)]
+    return [Token("sym", letter, spaced and i == 0) for i, letter in enumerate(run)]
+
+
+def _is_word(run: str) -> bool:
+    return run.lower() in _SHORT_WORDS
+
+
+_SHORT_WORDS = frozenset(
+    [
+        "and",
+        "or",
+        "if",
+        "no",
+        "yes",
+        "not",
+        "is",
+        "are",
+        "all",
+        "for",
+        "any",
+        "the",
+        "of",
+        "in",
+        "at",
+        "to",
+        "by",
+        "on",
+        "per",
+        "day",
+        "km",
+        "one",
+        "two",
+        "six",
+        "ten",
+        "odd",
+        "may",
+        "sum",
+        "max",
+        "min",
+        "let",
+        "our",
+        "has",
+        "its",
+        "but",
+        "mod",
+        "am",
+        "pm",
+        "rd",
+        "th",
+        "st",
+        "nd",
+        "so",
+        "we",
+        "no",
+    ]
+)
+UNIT_WORDS = frozenset(
+    [
+        "cm",
+        "mm",
+        "km",
+        "kg",
+        "mg",
+        "ml",
+        "ft",
+        "in",
+        "lb",
+        "lbs",
+        "oz",
+        "mi",
+        "mph",
+        "kmh",
+        "hr",
+        "hrs",
+        "min",
+        "sec",
+        "cc",
+        "rad",
+        "deg",
+        "hz",
+        "khz",
+        "pa",
+        "kpa",
+        "mol",
+        "kj",
+        "mw",
+        "kw",
+    ]
+)
