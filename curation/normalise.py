@@ -55,15 +55,21 @@ _TEXT_GROUP = re.compile(
     r"\\(?:text\w*|math(?:rm|bf|it|sf)|operatorname|mbox|hbox|emph|boldsymbol|bm)\*?\s?\{([^{}]*)\}"
 )
 _ESCAPE = re.compile(r"\\([a-z]+|\\(?:\[[\w. -]{0,12}\])?|.)", re.DOTALL)
+_NOT_EQUAL = re.compile(r"\\not ?=")
 _DEGREE = re.compile(r"\^ ?(?:\{ ?\\circ ?\}|\\circ)")
 _SHORT_FRACTION = re.compile(r"\\frac ?(\d)(\d)")
 _LONE_GROUP = re.compile(r"\{ ?([a-z]|\\[a-z]+|\d+(?:\.\d+)?) ?\}")
-_THOUSANDS = re.compile(r"(?<![\d.,({\[])(\d{1,3})((?:(?:,|\{,\}|,\\!)\d{3})+)(?![\d,])")
+_THOUSANDS = re.compile(r"(?<![\d.,({\[-])(\d{1,3})((?:(?:,|\{,\}|,\\!)\d{3})+)(?![\d,])")
+_THOUSANDS_HINT = re.compile(r",(?:\\!|\})?\d{3}(?!\d)")  # starts with a fixed character, so it is found fast
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # no space divides these, so each character is a word
-_WORD = rf"\d+(?:\.\d+)?|\.\d+|[{_CJK}]|[^\W\d_{_CJK}]+"
-# A hyphen inside a word or before one is spelling, any other is a sign; ! and ' count only after a letter or a number.
-_SIGN = r"-(?![a-z][a-z])|[+*/=<>^_|()\[\]{}%]|(?<=\d):(?=\d)|(?<=[\d)])!|(?<=\b[a-z])!|(?<=[\w)'])'"
-_TOKENS = re.compile(rf"\\[a-z]+|{_WORD}|{_SIGN}")
+# Most frequent first. A hyphen inside a word or before one is spelling, any other is a sign; ! and ' count only after a
+# letter or a number, and are looked for by themselves first because a pattern that starts with a look-behind is slow.
+_TOKEN = (
+    r"%s|\\[a-z]+|\d+(?:\.\d+)?|[+*/=<>^_|()\[\]{}%%]|-(?![a-z][a-z])|\.\d+"
+    r"|:(?<=\d:)(?=\d)|!(?<=[\d)]!)|!(?<=\b[a-z]!)|'(?<=[\w)']')"
+)
+_ASCII_TOKENS = re.compile(_TOKEN % "[a-z]+", re.ASCII)
+_TOKENS = re.compile(_TOKEN % rf"[{_CJK}]|[^\W\d_{_CJK}]+")
 _APOSTROPHE = re.compile(r"(?<=[a-z][a-z])'")
 _SPLIT_LETTERS = re.compile(r"(?<=\b[a-z]) (?=[a-z]\b)")
 
@@ -84,9 +90,10 @@ def _plain(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).casefold().translate(_COMMANDS)
     text = text.lower()
-    if "," in text:
+    if "," in text and _THOUSANDS_HINT.search(text):
         text = _THOUSANDS.sub(_joined_digits, text)
     if "\\" in text:
+        text = _NOT_EQUAL.sub(r"\\ne ", text)
         text = _ESCAPE.sub(_escape, _TEXT_GROUP.sub(r" \1 ", text))
         text = _DEGREE.sub(r"\\circ", _SHORT_FRACTION.sub(r"\\frac \1 \2", text))
     text = text.replace("$", " ")
@@ -96,7 +103,9 @@ def _plain(text: str) -> str:
 def tokens(text: str) -> list[str]:
     """Words, numbers, LaTeX commands (with their backslash) and signs of `text`, in order, without punctuation."""
     plain = _plain(text)
-    return _TOKENS.findall(_LONE_GROUP.sub(r" \1 ", plain) if "{" in plain else plain)
+    if "{" in plain:
+        plain = _LONE_GROUP.sub(r" \1 ", plain)
+    return (_ASCII_TOKENS if plain.isascii() else _TOKENS).findall(plain)
 
 
 def words(text: str) -> list[str]:

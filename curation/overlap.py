@@ -1,0 +1,110 @@
+"""How much of a question's distinctive text another text holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from curation.shingles import I64, U64, Hashed, runs, within
+
+_SIEVE_BITS = np.uint64(42)  # the 22 highest bits of a hash pick its place in the sieve: 4 MB, in the cache
+_PART = 2_000_000  # (row, question) pairs weighed at once
+_SPAN = 4  # words; a word of the question is covered where it stands in a run of so many that the row holds too
+
+
+class Grams(NamedTuple):
+    """Which runs of words which questions hold."""
+
+    hashes: U64  # sorted, distinct
+    sieve: npt.NDArray[np.bool_]  # false: no run has these bits, so the search for it can be left out
+    starts: I64  # where each run's questions start in `questions`
+    questions: I64
+    total: int  # of questions
+    of_question: list[I64]  # places in `hashes` of each question's runs, in order
+
+
+class Pairs(NamedTuple):
+    rows: I64
+    questions: I64
+
+
+def grams(held: Hashed, n: int) -> Grams:
+    """The runs of `n` words of some questions."""
+    found = runs(held, n)
+    question = np.repeat(np.arange(len(held.starts) - 1), np.diff(found.starts))
+    pairs = np.unique(np.stack([found.hashes, question.astype(np.uint64)], axis=1), axis=0)
+    hashes, starts = np.unique(pairs[:, 0], return_index=True)
+    sieve = np.zeros(1 << 22, np.bool_)
+    sieve[hashes >> _SIEVE_BITS] = True
+    places = np.split(np.searchsorted(hashes, found.hashes), found.starts[1:-1])
+    return Grams(hashes, sieve, np.append(starts, len(pairs)), pairs[:, 1].astype(np.int64), len(places), places)
+
+
+def shared(found: Hashed, known: Grams) -> I64:
+    """(row, run) of each distinct run that a row of `found` shares with the questions, k x 2, sorted."""
+    at = np.flatnonzero(known.sieve[found.hashes >> _SIEVE_BITS])
+    place = np.searchsorted(known.hashes, found.hashes[at])
+    equal = known.hashes[np.minimum(place, len(known.hashes) - 1)] == found.hashes[at]
+    row = np.searchsorted(found.starts, at[equal], side="right") - 1
+    pairs: I64 = np.unique(np.stack([row, place[equal]], axis=1), axis=0)
+    return pairs
+
+
+def rarity(runs_of_rows: I64, known: Grams) -> npt.NDArray[np.float64]:
+    """Weight of each run in (0, 1]: 1 / log2 of the number of rows and questions that hold it, but 1 where that is 1 or 2.
+
+    A run of one row and one question weighs 1, a phrase in 30 texts 0.2, in 300 0.12. The logarithm keeps a question visible
+    that stands in the pool in fifty variants, which 1 / number would hide.
+    """
+    holders = np.bincount(runs_of_rows, minlength=len(known.hashes)) + np.diff(known.starts)
+    return 1 / np.log2(np.maximum(holders, 2))
+
+
+def closest(rows: I64, run: I64, known: Grams, weight: npt.NDArray[np.float64], most: int) -> Pairs:
+    """For each row the `most` questions with the highest weighted share of runs in the row, rows in order."""
+    spread = np.diff(known.starts)
+    total = np.bincount(known.questions, np.repeat(weight, spread), minlength=known.total)
+    parts = [Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    for part in _parts(rows, spread[run]):
+        at = run[part]
+        code = np.repeat(rows[part], spread[at]) * known.total + known.questions[within(known.starts[at], spread[at])]
+        pair, inverse = np.unique(code, return_inverse=True)
+        row, question = np.divmod(pair, known.total)
+        share = np.bincount(inverse, np.repeat(weight[at], spread[at])) / total[question]
+        order = np.lexsort((question, -share, row))
+        row, question = row[order], question[order]
+        rank = np.arange(len(row)) - np.searchsorted(row, row)
+        parts.append(Pairs(row[rank < most], question[rank < most]))
+    return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _parts(rows: I64, costs: I64) -> list[slice]:
+    """Slices of the sorted `rows` of about _PART costs each that never divide a row."""
+    chunk = np.cumsum(costs) // _PART
+    cuts = np.unique(np.searchsorted(rows, rows[np.flatnonzero(np.diff(chunk)) + 1]))
+    return [slice(a, b) for a, b in pairwise([0, *cuts.tolist(), len(rows)]) if a < b]
+
+
+def word_weights(runs_of_question: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.float64]:
+    """Weight of each word of a question: the mean weight of the runs of `n` words it stands in."""
+    ones = np.ones(n)
+    weights: npt.NDArray[np.float64] = np.convolve(runs_of_question, ones)
+    return weights / np.convolve(np.ones(len(runs_of_question)), ones)
+
+
+def covered(question: Sequence[str], held: set[tuple[str, ...]]) -> npt.NDArray[np.bool_]:
+    """For each word of `question` whether it stands in a run of _SPAN words that is in `held`."""
+    flags = np.zeros(len(question), np.bool_)
+    for at, span in enumerate(spans(question)):
+        if span in held:
+            flags[at : at + _SPAN] = True
+    return flags
+
+
+def spans(found: Sequence[str]) -> list[tuple[str, ...]]:
+    """Runs of _SPAN words."""
+    return list(zip(*(found[start:] for start in range(_SPAN)), strict=False))
