@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -111,4 +112,9 @@ def write_atomic(path: Path, text: str) -> None:
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
     """A Parquet file that Polars, DuckDB, pandas and `datasets` read; the same rows give the same bytes."""
-    frame.write_parquet(path, compression="zstd", row_group_size=10_000)
+    try:
+        frame.write_parquet(path, compression="zstd", row_group_size=10_000)
+    except pl.exceptions.ComputeError as error:
+        if found := re.search(r"os error (\d+)", str(error)):  # a full disk, whose errno Polars hides in its text
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None
+        raise

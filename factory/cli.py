@@ -21,22 +21,7 @@ STRANGERS = {
 }  # distribution -> package of ours it overwrites
 
 
-class Suggesting(click.Group):
-    """A group that answers a misspelt command with the nearest one."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        import difflib
-
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            if close:
-                error.message = f"no command {args[0]!r}: did you mean {close[0]!r}?"
-            raise
-
-
-@click.group(cls=Suggesting, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="cot-factory", prog_name="factory")
 def cli() -> None:
     """From problems and a teacher to a curated, verified, published reasoning data set."""

@@ -7,6 +7,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cards.push import PushResult
 from factory.recipe import CONFIGS, Recipe, load_recipe, recipe_names
 from factory.teachers import parse_teacher
@@ -42,7 +44,7 @@ def _header(path: Path) -> dict[str, str]:
 def plan_text(recipe: Recipe, runs: Path) -> str:
     teacher = parse_teacher(recipe.teacher)
     problems = _problem_count(recipe)
-    lines = [json.dumps(recipe.model_dump(mode="json", exclude_defaults=True), indent=2, ensure_ascii=False), ""]
+    lines = [yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)]
     lines.append(f"run        {runs / recipe.run_name()}")
     lines.append(f"teacher    {recipe.teacher}")
     lines.append(f"problems   {f'{problems:,} at most' if problems else 'every row of the source'}")
