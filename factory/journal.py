@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 # Every line starts like this, so that a reader passes over the samples of other runs without parsing them.
 _BEFORE_KEY = b'{"key":"'
 _KEY_DIGITS = 16  # of curation.records.content_id
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_FIELDS = [field.name for field in dataclasses.fields(Trace)]
 
 
 def sample_key(messages: Sequence[Message], index: int, identity: Mapping[str, Any]) -> str:
@@ -86,7 +88,8 @@ def writer(folder: Path) -> Iterator[Callable[[str, Trace], None]]:
     path, file = _new_file(folder)
 
     def append(key: str, trace: Trace) -> None:
-        line = json.dumps({"key": key, "trace": dataclasses.asdict(trace)}, ensure_ascii=False, separators=(",", ":"))
+        values = {name: getattr(trace, name) for name in _FIELDS}  # dataclasses.asdict copies each value
+        line = _ENCODER.encode({"key": key, "trace": values})
         _write_whole(file, line.encode("utf-8") + b"\n", folder)
 
     try:

@@ -138,9 +138,7 @@ def public_url(url: str) -> str:
     except ValueError:  # a port or an IPv6 address that is none
         usable = False
     if not usable:
-        raise UserError(
-            f"the endpoint {url.rpartition('@')[2]!r} is no URL: wanted one such as http://localhost:8000/v1"
-        )
+        raise UserError(f"the endpoint {url.rpartition('@')[2]!r} is no URL: wanted one such as http://localhost:8000/v1")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     path = path if re.search(r"/v[0-9]", path) else f"{path}/v1"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2].lower(), path, "", ""))

@@ -95,9 +95,7 @@ async def _listening(port: int) -> Any:
         await runner.cleanup()
 
 
-def completion(
-    content: str | None, *, finish: str | None = "stop", usage: Any = None, **message: str | None
-) -> dict[str, Any]:
+def completion(content: str | None, *, finish: str | None = "stop", usage: Any = None, **message: str | None) -> dict[str, Any]:
     usage = {"prompt_tokens": 7, "completion_tokens": 11, "total_tokens": 18} if usage is None else usage
     choice = {"index": 0, "message": {"role": "assistant", "content": content, **message}, "finish_reason": finish}
     return {"id": "x", "object": "chat.completion", "model": "faulty", "choices": [choice], "usage": usage}

@@ -39,11 +39,7 @@ class Teacher:
             prompt = r.messages[-1]["content"]
             self.asked.append(prompt)
             failed = prompt.startswith("fail")
-            answer = (
-                Answer("", "error", error="answered 500: no")
-                if failed
-                else Answer(f"<think>\nω\n</think>{prompt}", "stop")
-            )
+            answer = Answer("", "error", error="answered 500: no") if failed else Answer(f"<think>\nω\n</think>{prompt}", "stop")
             yield answered(r, IDENTITY, answer)
 
 
@@ -124,9 +120,7 @@ def test_a_sample_is_in_the_journal_before_it_is_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 60))
-def test_a_torn_last_line_is_left_out_counted_and_bought_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, cut: int
-) -> None:
+def test_a_torn_last_line_is_left_out_counted_and_bought_again(tmp_path: Path, caplog: pytest.LogCaptureFixture, cut: int) -> None:
     requests = [request("a"), request("b", 1), request("ω", 2)]
     first = run(tmp_path, requests, Teacher())
     (path,) = tmp_path.iterdir()

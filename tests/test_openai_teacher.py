@@ -222,9 +222,7 @@ def test_what_is_sent(server: FaultServer) -> None:
     assert json.loads(traces[0].sampling) == effective(sampling)
 
 
-def test_keys_come_from_the_environment_and_are_never_shown(
-    server: FaultServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_come_from_the_environment_and_are_never_shown(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-second")
     ask(server, "ok")
     assert server.seen[-1].headers["Authorization"] == "Bearer sk-second"

@@ -1,0 +1,77 @@
+"""Requests a second of the endpoint teacher with the journal, beside bare aiohttp, on answers of 15 kB.
+
+    python tests/benchmarks/sampler.py [REQUESTS] [IN_FLIGHT]
+
+The server is tests/fault_server.py in a process of its own; it shares the machine's cores with the client, so that bare
+aiohttp, which only reads the bodies, is the ceiling here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import aiohttp
+
+from curation.records import Trace
+from factory import openai_teacher
+from factory.sampling import Identity, Request, Sampling, effective, sample
+
+SERVER = Path(__file__).parent.parent / "fault_server.py"
+
+
+def main(requests: int = 10_000, in_flight: int = 500) -> None:
+    server = subprocess.Popen([sys.executable, str(SERVER), "0"], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    with server, tempfile.TemporaryDirectory() as folder:
+        url = server.stdout.readline().strip()
+        try:
+            bare = report("bare aiohttp", requests, lambda: asyncio.run(read_all(url, requests, in_flight)))
+            asked = report("factory", requests, lambda: take_all(url, requests, in_flight, Path(folder)))
+            report("again, from the journal", requests, lambda: take_all(url, requests, in_flight, Path(folder)))
+        finally:
+            server.terminate()
+    print(f"{asked / bare:.0%} of bare aiohttp; peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+def report(what: str, requests: int, work: Callable[[], None]) -> float:
+    began, used = time.monotonic(), time.process_time()
+    work()
+    rate = requests / (time.monotonic() - began)
+    print(f"{what}: {rate:,.0f} requests/s, {(time.process_time() - used) / requests * 1e6:.0f} us of processor time each")
+    return rate
+
+
+async def read_all(url: str, requests: int, in_flight: int) -> None:
+    turns = iter(range(requests))
+
+    async def worker(session: aiohttp.ClientSession) -> None:
+        for n in turns:
+            body = {"model": "m", "max_tokens": 64, "messages": [{"role": "user", "content": f"long bare {n}"}]}
+            async with session.post(f"{url}/v1/chat/completions", json=body) as response:
+                assert len(await response.read()) > 15_000
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        await asyncio.gather(*(worker(session) for _ in range(in_flight)))
+
+
+def take_all(url: str, requests: int, in_flight: int, folder: Path) -> None:
+    sampling = Sampling(max_tokens=64, in_flight=in_flight)
+    identity = Identity(model="m", revision="", endpoint=openai_teacher.public_url(url), sampling=effective(sampling))
+
+    def ask(missing: Iterable[Request]) -> Iterator[Trace]:
+        return openai_teacher.sample(missing, model="m", url=url, sampling=sampling)
+
+    asked = (Request(f"p{n}", 0, ({"role": "user", "content": f"long {n}"},)) for n in range(requests))
+    traces = sample(asked, ask=ask, identity=identity, journal_folder=folder)
+    assert sum(t.finish == "stop" for t in traces) == requests
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
