@@ -8,8 +8,10 @@ such twins.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable
 
-from curation.normalise import is_word, tokens
+from curation.normalise import is_word, tokens, words
 from curation.shingles import hash_text
 
 # The two lowest bits of a token's hash say what the token is good for.
@@ -52,6 +54,8 @@ prime
 composite
 positive
 negative
+same equal identical
+different distinct unequal
 nonnegative
 integer integers
 rational
@@ -86,17 +90,33 @@ hundred
 thousand
 million
 """
-_MEANING = {word: str(number) for number, word in enumerate(_NUMBERS.split())} | {
-    word: line.split()[0] for line in _DECIDING.strip().split("\n") for word in line.split()
-}
-_SPELLING = frozenset("{}()|_")  # brackets move with LaTeX style and asides; what stands in them is compared
+_FRACTION = frozenset(["/", r"\frac"])
+_MEANING = (
+    {r"\frac": "/"}
+    | {word: str(number) for number, word in enumerate(_NUMBERS.split())}
+    | {word: line.split()[0] for line in _DECIDING.strip().split("\n") for word in line.split()}
+)
+_SPELLING = frozenset([*"{}()[]|_", r"\begin", r"\end"])  # these come and go with LaTeX style and asides
 _ARTICLES = frozenset("ai")  # single letters that are mostly words
+_CAPITALS = re.compile(r"\b[A-Z]{2,}\b")
+_LETTERS = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]+")
+_LITTLE_WORDS = "a an the of in on at to is are was were be it its by for with that this these those"
+_LITTLE = frozenset(_LITTLE_WORDS.split())
 _SENTENCE_END = re.compile(r"[.?!;\n]\s")
 
 
 def deciding(text: str) -> list[str]:
-    """The tokens of `text` that decide its answer, in order, in one spelling of each."""
-    return [_MEANING.get(t, t) for t in tokens(text) if _decides(t)]
+    """The tokens of `text` that decide its answer, in order, in one spelling of each.
+
+    "not" comes with what it denies, and a bracket where it opens before another of these; a fraction's sign is left out,
+    since 1/b and \\frac{1}{b} write it at different places.
+    """
+    found = tokens(text)
+    return [
+        f"not {following}" if _MEANING.get(token) == "not" else _MEANING.get(token, token)
+        for token, following in zip(found, [*found[1:], ""], strict=True)
+        if (_decides(token) and token not in _FRACTION) or (token in "([" and following and _decides(following))
+    ]
 
 
 def _decides(token: str) -> bool:
@@ -112,13 +132,35 @@ def hash_token(token: str) -> int:
     return hash_text(_MEANING.get(token, token).lstrip("\\")) >> 2 << 2 | word | decides
 
 
-def same_order(one: str, other: str) -> bool:
-    """Whether the deciding tokens agree in order, but for whole sentences that moved.
+def same_question(one: str, other: str, *, golds_agree: bool) -> bool:
+    """Whether two texts with the same multiset of deciding tokens ask the same: the second look at a near duplicate.
 
-    "5 pears and 3 figs" and "3 pears and 5 figs" hold the same tokens and differ here.
+    They do not where the deciding tokens come in another order ("5 pears and 3 figs", "3 pears and 5 figs"), whole sentences
+    that moved aside; where a word that differs is a symbol (AYX for YZX, $ab$ for $ac$); and, unless golds that agree speak
+    for them, where one swaps words that both hold ("how many boys" for "how many girls" of a class of boys and girls).
     """
-    return deciding(one) == deciding(other) or _by_sentence(one) == _by_sentence(other)
+    if deciding(one) != deciding(other) and _sentences(one, deciding) != _sentences(other, deciding):
+        return False
+    here, there = Counter(_meanings(one)), Counter(_meanings(other))
+    lost, gained = here - there, there - here
+    if any(w in _symbols(one) for w in lost) or any(w in _symbols(other) for w in gained):
+        return False
+    if golds_agree:
+        return True
+    if not lost and not gained:
+        return _sentences(one, _meanings) == _sentences(other, _meanings)
+    return not (any(w in there for w in lost.keys() - _LITTLE) and any(w in here for w in gained.keys() - _LITTLE))
 
 
-def _by_sentence(text: str) -> list[list[str]]:
-    return sorted(found for sentence in _SENTENCE_END.split(text) if (found := deciding(sentence)))
+def _meanings(text: str) -> list[str]:
+    return [_MEANING.get(word, word) for word in words(text)]
+
+
+def _symbols(text: str) -> set[str]:
+    """Letter runs that name something: in capitals, or between dollar signs."""
+    named = _CAPITALS.findall(text) + [run for math in text.split("$")[1::2] for run in _LETTERS.findall(math)]
+    return {name.lower() for name in named}
+
+
+def _sentences(text: str, read: Callable[[str], list[str]]) -> list[list[str]]:
+    return sorted(found for sentence in _SENTENCE_END.split(text) if (found := read(sentence)))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curation.deciding import hash_token, same_order
+from curation.deciding import hash_token, same_question
 from curation.minhash import Keys, keys, plan, similarities
 from curation.normalise import normalise_question
 from curation.shingles import BLOCK_CHARACTERS, I64, U64, Hashes, mix
@@ -63,7 +63,10 @@ def near_duplicates(
     pairs = _candidates(found, answers)
     close = similarities(texts, pairs, table, shingle, block_characters) >= threshold
     linked = [
-        (i, j) for i, j in pairs[close].tolist() if found.order[i] == found.order[j] or same_order(texts[i], texts[j])
+        (one, other)
+        for one, other in pairs[close].tolist()
+        if found.identity[one] == found.identity[other]
+        or same_question(texts[one], texts[other], golds_agree=bool(answers[one] and answers[one] == answers[other]))
     ]
     first = _components(linked, answers)
     removed = np.flatnonzero(first != np.arange(len(texts)))

@@ -27,7 +27,8 @@ _SIGNS = str.maketrans(
     {
         **{sup: f"^{digit}" for digit, sup in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
         **{sub: f"_{digit}" for digit, sub in enumerate("₀₁₂₃₄₅₆₇₈₉")},
-        **dict.fromkeys("‐‑‒–—−", "-"),
+        **dict.fromkeys("‐‑‒–−", "-"),
+        "—": " ",
         **dict.fromkeys("‘’ʼ′´", "'"),
         **dict.fromkeys("×·⋅∙∗", "*"),
         **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad", ""),
@@ -55,6 +56,7 @@ _TEXT_GROUP = re.compile(
     r"\\(?:text\w*|math(?:rm|bf|it|sf)|operatorname|mbox|hbox|emph|boldsymbol|bm)\*?\s?\{([^{}]*)\}"
 )
 _ESCAPE = re.compile(r"\\([a-z]+|\\(?:\[[\w. -]{0,12}\])?|.)", re.DOTALL)
+_EMPTY_SCRIPT = re.compile(r"[_^] ?\{ ?\}")  # AoPS writes $x_{}^{}$ to make plain letters look typeset
 _NOT_EQUAL = re.compile(r"\\not ?=")
 _DEGREE = re.compile(r"\^ ?(?:\{ ?\\circ ?\}|\\circ)")
 _SHORT_FRACTION = re.compile(r"\\frac ?(\d)(\d)")
@@ -97,6 +99,8 @@ def _plain(text: str) -> str:
         text = _ESCAPE.sub(_escape, _TEXT_GROUP.sub(r" \1 ", text))
         text = _DEGREE.sub(r"\\circ", _SHORT_FRACTION.sub(r"\\frac \1 \2", text))
     text = text.replace("$", " ")
+    if "--" in text:  # a dash in prose, a path in figure code
+        text = text.replace("---", " ").replace("--", " ")
     return _APOSTROPHE.sub("", text) if "'" in text else text
 
 
@@ -104,7 +108,7 @@ def tokens(text: str) -> list[str]:
     """Words, numbers, LaTeX commands (with their backslash) and signs of `text`, in order, without punctuation."""
     plain = _plain(text)
     if "{" in plain:
-        plain = _LONE_GROUP.sub(r" \1 ", plain)
+        plain = _LONE_GROUP.sub(r" \1 ", _EMPTY_SCRIPT.sub("", plain))
     return (_ASCII_TOKENS if plain.isascii() else _TOKENS).findall(plain)
 
 
