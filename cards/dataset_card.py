@@ -1,0 +1,123 @@
+"""The card of a data set: README.md, written from the files of the run and from nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cards import licenses, sections
+from cards.markdown import text
+from cards.run_facts import RunFacts, read_facts
+
+HAND_OPEN = "<!-- factory:hand-written -->"
+HAND_CLOSE = "<!-- /factory:hand-written -->"
+_HINT = "<!-- Write here; this part is kept when the card is written again. -->"
+
+# The Hub's bins (hub documentation, datasets-cards: size_categories).
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
+
+
+def write_card(run: Path) -> Path:
+    """Write `run/README.md` whole or not at all, keeping what a person wrote into the card that is there."""
+    path = run / "README.md"
+    card = render(run)
+    if path.is_file():
+        card = keep_hand_written(card, path.read_text("utf-8"))
+    working = path.with_name(f".README.md@{os.getpid()}")
+    working.write_text(card, "utf-8")
+    working.replace(path)
+    return path
+
+
+def render(run: Path) -> str:
+    """The card of a finished run: metadata the Hub reads, then Markdown. The same run gives the same bytes.
+
+    Raises UserError where the folder is no finished run.
+    """
+    facts = read_facts(run)
+    parts = [
+        f"---\n{yaml.safe_dump(_metadata(run, facts), sort_keys=False, allow_unicode=True, width=120)}---",
+        f"# {text(facts.recipe['name'])}",
+        text(facts.recipe["description"], 2000),
+        sections.summary(facts),
+        f"{HAND_OPEN}\n{_HINT}\n{HAND_CLOSE}",
+        "## Load it\n\n" + sections.loading(run),
+        "## One row\n\n" + sections.sample(facts),
+        "## What was kept and what was dropped\n\n" + sections.funnel(facts),
+        "## Columns\n\n" + sections.columns(facts),
+        "## Teacher\n\n" + sections.teacher(facts),
+        "## Verification\n\n" + sections.verification(facts),
+        "## Decontamination\n\n" + sections.decontamination(facts),
+        "## Duplicates\n\n" + sections.duplicates(facts),
+        "## Lengths\n\n" + sections.lengths(facts),
+        "## Licences\n\n" + sections.licences(facts),
+        "## Rebuild it\n\n" + sections.rebuild(facts),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def keep_hand_written(card: str, existing: str) -> str:
+    """`card` with the hand-written part and the foreign metadata of `existing`, the card it replaces.
+
+    Of two hand-written parts the one that contains the other stays, else that of `existing`. A card without the two
+    marker comments was written by a person: all of its text becomes the hand-written part. Metadata keys
+    that the factory does not write (pretty_name, extra_gated_prompt, ...) stay.
+    """
+    new_head, new_body = split_card(card)
+    old_head, _ = split_card(existing)
+    metadata = new_head | {key: value for key, value in old_head.items() if key not in new_head}
+    before, _, rest = new_body.partition(HAND_OPEN)
+    _, _, after = rest.partition(HAND_CLOSE)
+    here, there = hand_written(card), hand_written(existing)
+    hand = (here if there in here else there) or _HINT
+    head = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)
+    return f"---\n{head}---\n{before}{HAND_OPEN}\n{hand}\n{HAND_CLOSE}{after}"
+
+
+def hand_written(card: str) -> str:
+    """What a person wrote in `card`: the text between the markers, or the whole text of a card that has none."""
+    _, body = split_card(card)
+    _, opened, rest = body.partition(HAND_OPEN)
+    inside, closed, _ = rest.partition(HAND_CLOSE)
+    return (inside if opened and closed else body).replace(_HINT, "").strip()
+
+
+def split_card(card: str) -> tuple[dict[str, Any], str]:
+    """Metadata and text of a card; no metadata where it does not begin with a YAML block."""
+    card = card.replace("\r\n", "\n")
+    head, found, body = card.removeprefix("---\n").partition("\n---\n")
+    if not card.startswith("---\n") or not found:
+        return {}, card
+    metadata = yaml.safe_load(head)
+    return (metadata, body) if isinstance(metadata, dict) else ({}, card)
+
+
+def _metadata(run: Path, facts: RunFacts) -> dict[str, Any]:
+    tag = licenses.tag([s["license"] for s in facts.manifest["sources"]])
+    domains = [name for name, _ in facts.by["domain"]]
+    language = facts.recipe.get("language")
+    return {
+        "license": tag.license,
+        **({"license_name": tag.name} if tag.name else {}),
+        "task_categories": ["text-generation"],
+        **({"language": [language]} if language else {}),
+        "tags": ["reasoning", "chain-of-thought", "synthetic", "cot-factory", *domains],
+        "size_categories": [next((size for limit, size in _SIZES if facts.examples < limit), "n>10M")],
+        "configs": [
+            {
+                "config_name": name,
+                **({"default": True} if name == "default" else {}),
+                "data_files": [{"split": "train", "path": pattern}],
+            }
+            for name, pattern in sections.configs(run)
+        ],
+    }
