@@ -260,7 +260,9 @@ class _Statement(Parser):
         return node
 
     def relation(self) -> Node:
-        args, ops = [self.sets()], []
+        self.take("=", r"\approx", r"\sim", r"\therefore")
+        unnamed = self.at("<", ">", "<=", ">=", r"\le", r"\ge")  # "> 5": of whatever was asked for
+        args, ops = [Node("sym", name="?") if unnamed else self.sets()], []
         while self.peek().text in _RELATIONS and self.peek().kind in ("op", "cmd"):
             ops.append(_RELATIONS[self.next().text])
             args.append(self.sets())

@@ -29,6 +29,7 @@ _START_COMMANDS = frozenset(
         r"\langle",
         r"\begin",
         r"\emptyset",
+        r"\triangle",
     }
 )
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
@@ -106,7 +107,13 @@ class Parser:
         return self.factor()
 
     def juxtaposed(self, left: Node) -> Node:
-        if self.peek().kind == "num" and left.op != "fact" and not (left.op == "mul" and left.args[1].op == "fact"):
+        closed = self.tokens[self.i - 1].text in (")", "}", "!") and self.peek().spaced
+        if (
+            self.peek().kind == "num"
+            and not closed
+            and left.op != "fact"
+            and not (left.op == "mul" and left.args[1].op == "fact")
+        ):
             raise Unreadable("a number behind a factor")
         whole = left.op == "num" and left.decimals < 0
         right = self.factor()
@@ -136,6 +143,8 @@ class Parser:
                 base = self.degrees(base)
             elif self.take("%"):
                 base = Node("pct", (base,))
+            elif self.at("'") and base.op == "num":
+                self.next()  # feet, inches, minutes or seconds of arc: a unit
             elif self.at("'") and base.op == "sym":
                 self.next()
                 base = base._replace(name=base.name + "'")
@@ -286,16 +295,19 @@ class Parser:
             return Node("set")
         if text == r"\begin":
             return self.matrix()
-        if text == r"\angle":
-            return Node("sym", name="angle " + self.subscript_free_name())
+        if text in (r"\angle", r"\triangle"):
+            return Node("sym", name=text[1:] + " " + self.letters())
         if text == r"\langle":
             return self.items("(", (r"\rangle",), ")")
         raise Unreadable(text)
 
-    def subscript_free_name(self) -> str:
+    def letters(self) -> str:
+        """The points that an angle or a triangle is named by."""
         name = ""
-        while self.peek().kind == "sym":
+        while self.peek().kind in ("sym", "word"):
             name += self.next().text
+            if self.take("_"):
+                name += "_" + self.subscript()
         return name
 
     def root(self, text: str) -> Node:
@@ -303,10 +315,7 @@ class Parser:
         if text == r"\sqrt" and self.take("["):
             degree = self.expression()
             self.expect("]")
-        if text == r"\sqrt" or self.at("{"):
-            inner = self.group_or_token()
-        else:
-            inner = self.base()
+        inner = self.group_or_token() if text == r"\sqrt" or self.at("{") else self.base()
         return Node("fn", (inner,) if degree is None else (inner, degree), name="sqrt" if degree is None else "root")
 
     def group_or_token(self) -> Node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from curation.math_node import Node
+from curation.math_node import Node, symbols
 from curation.math_points import equal, real_value
 
 _LOW, _HIGH = Node("neg", (Node("inf"),)), Node("inf")
@@ -162,6 +162,8 @@ def _relation(node: Node) -> list[Interval] | None:
     if ops == ["!="] and args[0].op == "sym":
         return [Interval(_LOW, False, args[1], False), Interval(args[1], False, _HIGH, False)]
     if len(ops) == 1 and ops[0] in _MIRROR:
+        if symbols(args[0]) & symbols(args[1]):
+            return None
         if args[0].op in ("sym", "apply") and args[1].op != "sym":
             return _half(ops[0], args[1])
         if args[1].op in ("sym", "apply"):

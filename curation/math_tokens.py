@@ -118,7 +118,7 @@ def tokens(text: str) -> list[Token]:
             spaced = True
             continue
         if kind == "letters":
-            out.extend(_letters(match[0], spaced))
+            out.extend(_word_or_letters(match[0], spaced or not out, text[position : position + 1], out))
         elif kind == "cmd":
             out.append(_command(match[0], spaced))
         elif kind != "space":
@@ -152,7 +152,7 @@ def _text_token(word: str) -> Token:
         return Token("num", word, True)
     if not word[0].isalpha():
         return Token("op", word, True)
-    if word in FUNCTIONS:
+    if word in FUNCTIONS and word not in UNIT_WORDS:
         return Token("fn", word, True)
     if len(word) == 1:
         return Token("sym", word, True)
@@ -168,6 +168,15 @@ def _command(text: str, spaced: bool) -> Token:
     return Token("cmd", text, spaced)
 
 
+def _word_or_letters(run: str, spaced: bool, following: str, before: list[Token]) -> list[Token]:
+    """ "at" between spaces is a word, in e^{at} a product; "min" behind a number is a unit, elsewhere a function."""
+    if run.lower() in UNIT_WORDS and before and before[-1].kind in ("num", "word"):
+        return [Token("word", run, spaced)]
+    if run.lower() in _SHORT_WORDS and spaced and not following.strip(" \n\t.,;:\\"):
+        return [Token("word", run, spaced)]
+    return _letters(run, spaced)
+
+
 def _letters(run: str, spaced: bool) -> list[Token]:
     """A run of letters is a function, a constant, a word, or variables that are multiplied."""
     if len(run) == 1:
@@ -180,13 +189,9 @@ def _letters(run: str, spaced: bool) -> list[Token]:
         if run.endswith(name) and len(run) - len(name) <= 2 and run.lower() not in ("begin",):
             head = _letters(run[: -len(name)], spaced)
             return [*head, *_letters(name, False)]
-    if len(run) > 3 or run.lower() in UNIT_WORDS or _is_word(run):
+    if len(run) > 3:
         return [Token("word", run, spaced)]
     return [Token("sym", letter, spaced and i == 0) for i, letter in enumerate(run)]
-
-
-def _is_word(run: str) -> bool:
-    return run.lower() in _SHORT_WORDS
 
 
 _SHORT_WORDS = frozenset(

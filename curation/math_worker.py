@@ -44,7 +44,7 @@ def judge(gold: str, answer: str) -> tuple[str, str]:
 
 
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
-_BLANKS = re.compile(r"[\s${}]|\\(?:left|right|[,;!:])")
+_LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 
 
 def _parse(text: str) -> list[Any]:
@@ -66,12 +66,15 @@ def _parse(text: str) -> list[Any]:
         ArithmeticError,
     ):  # what its grammar raises on odd text
         return []
-    read = max((len(_BLANKS.sub("", p)) for p in parsed if isinstance(p, str)), default=0)
-    if read < 0.9 * len(_BLANKS.sub("", bare)):
-        return []
-    return [
+    trees = [
         p for p in parsed if not isinstance(p, str | sympy.logic.boolalg.Boolean)
-    ]  # it takes any two truths for equal
+    ]  # any two truths are equal to it
+    return [t for t in trees if _letters(bare) <= {s.name[0] for s in t.atoms(sympy.Symbol)}]
+
+
+def _letters(text: str) -> set[str]:
+    """Variables of the text: a tree without one of them was read from a part of it only."""
+    return set(_LETTER.findall(text)) - {"e", "i", "d", "C"}
 
 
 def _equal(gold: list[Any], answer: list[Any]) -> bool:
