@@ -32,8 +32,8 @@ class Failure(NamedTuple):
     wait_s: float | None = None  # as the server asked, in Retry-After
 
 
-async def attempt(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> Answer | Failure:
-    """Send one chat completion request and read its answer; every way it can fail is a Failure."""
+async def attempt(session: aiohttp.ClientSession, url: str, body: dict[str, Any], secret: str) -> Answer | Failure:
+    """Send one chat completion request and read its answer; every way it can fail is a Failure, told without the secret."""
     began = time.monotonic()
     try:
         async with session.post(url, json=body, allow_redirects=False) as response:
@@ -47,8 +47,8 @@ async def attempt(session: aiohttp.ClientSession, url: str, body: dict[str, Any]
     except aiohttp.ClientError as error:
         return Failure("again", f"connection lost: {type(error).__name__}: {error}"[:QUOTED_CHARACTERS])
     if response.status != 200:
-        return _refusal(response.status, response.headers.get("Retry-After"), content)
-    return read_answer(content, time.monotonic() - began)
+        return _refusal(response.status, response.headers.get("Retry-After"), _quote(content, secret))
+    return read_answer(content, time.monotonic() - began, secret)
 
 
 def back_off_s(attempts: int, asked_s: float | None) -> float:
@@ -73,8 +73,8 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
     return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
 
 
-def _refusal(status: int, retry_after: str | None, content: bytes) -> Failure:
-    why = f"answered {status}: {_quote(content)}"
+def _refusal(status: int, retry_after: str | None, said: str) -> Failure:
+    why = f"answered {status}: {said}"
     if status in (408, 409, 425, 429) or status >= 500:
         return Failure("again", why, status, retry_after_s(retry_after, datetime.now(UTC)))
     # 402: DeepSeek, out of money. A redirect is not followed: the POST would arrive as a GET, and the key elsewhere.
@@ -83,8 +83,10 @@ def _refusal(status: int, retry_after: str | None, content: bytes) -> Failure:
     return Failure("request", why, status)
 
 
-def _quote(content: bytes) -> str:
-    words = content[: 4 * QUOTED_CHARACTERS].decode("utf-8", "replace").split()
+def _quote(content: bytes, secret: str) -> str:
+    # Servers do quote the key they refuse; it goes before the text is cut, which could leave half of it.
+    text = content[:20_000].decode("utf-8", "replace")
+    words = (text.replace(secret, "***") if secret else text).split()
     return " ".join(words)[:QUOTED_CHARACTERS] or "(empty)"
 
 
@@ -118,12 +120,12 @@ _FINISH: dict[str | None, Finish] = {"stop": "stop", "eos_token": "stop", "lengt
 _PASSING = ("insufficient_system_resource", "abort")  # DeepSeek's API; vLLM and SGLang when they shut down
 
 
-def read_answer(content: bytes, seconds: float) -> Answer | Failure:
+def read_answer(content: bytes, seconds: float, secret: str) -> Answer | Failure:
     """The answer in a response body; blank lines before the JSON are DeepSeek's keep-alives."""
     try:
         completion = _Completion.model_validate(json.loads(content))
     except (ValidationError, ValueError, RecursionError):
-        return Failure("again", f"answered 200 with no whole chat completion: {_quote(content)}", 200)
+        return Failure("again", f"answered 200 with no whole chat completion: {_quote(content, secret)}", 200)
     choice = completion.choices[0]
     finish = _FINISH.get(choice.finish_reason, "error")
     error = None if finish != "error" else f"finish_reason {choice.finish_reason!r}"
@@ -143,4 +145,4 @@ def read_answer(content: bytes, seconds: float) -> Answer | Failure:
 def _tokens(usage: Any, name: str) -> int | None:
     # A server that miscounts has still answered, and been paid: no count rather than no answer.
     value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if isinstance(value, int) and 0 <= value < 2**31 else None

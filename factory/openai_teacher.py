@@ -90,19 +90,18 @@ def _outcomes(endpoint: _Endpoint, requests: Iterable[Request]) -> Iterator[_Out
 async def _ask(endpoint: _Endpoint, request: Request) -> _Outcome:
     body = _body(request, endpoint.identity["model"], endpoint.sampling)
     for attempts in count():
-        reply = await chat_completion.attempt(endpoint.session, endpoint.url, body)
+        reply = await chat_completion.attempt(endpoint.session, endpoint.url, body, endpoint.secret)
         if isinstance(reply, Answer):
             endpoint.has_answered.set()
             failure = Failure("request", reply.error or "") if reply.finish == "error" else None
             return _Outcome(answered(request, endpoint.identity, reply), failure)
-        failure = reply._replace(why=reply.why.replace(endpoint.secret, "***") if endpoint.secret else reply.why)
-        if failure.kind in ("unreachable", "endpoint") and not endpoint.has_answered.is_set():
-            raise UserError(_first_refusal(failure, endpoint.identity))
-        passing = failure.kind in ("again", "unreachable") and (failure.wait_s or 0.0) <= LONGEST_WAIT_S
+        if reply.kind in ("unreachable", "endpoint") and not endpoint.has_answered.is_set():
+            raise UserError(_first_refusal(reply, endpoint.identity))
+        passing = reply.kind in ("again", "unreachable") and (reply.wait_s or 0.0) <= LONGEST_WAIT_S
         if not passing or attempts == endpoint.sampling.retries:
-            nothing = Answer("", "error", error=failure.why)
-            return _Outcome(answered(request, endpoint.identity, nothing), failure)
-        await asyncio.sleep(chat_completion.back_off_s(attempts, failure.wait_s))
+            nothing = Answer("", "error", error=reply.why)
+            return _Outcome(answered(request, endpoint.identity, nothing), reply)
+        await asyncio.sleep(chat_completion.back_off_s(attempts, reply.wait_s))
     raise AssertionError("unreachable")
 
 

@@ -108,8 +108,7 @@ async def _misbehave(fault: str, request: web.Request, body: dict[str, Any], pro
     if fault in ("ok", "slow"):
         return web.json_response(whole)
     if fault.isdecimal():
-        # Servers do quote the key they refuse.
-        said = f"no {request.headers.get('Authorization', 'key')}"
+        said = f"{'no ' * 88}{request.headers.get('Authorization', 'key')}"  # over the edge of what is quoted
         return web.json_response({"error": {"message": said}}, status=int(fault))
     if fault.startswith("429-after-"):
         return web.Response(status=429, headers={"Retry-After": fault.removeprefix("429-after-")})
@@ -158,7 +157,7 @@ def _body(fault: str, prompt: str) -> bytes:
         "no-reasoning": completion("<think>\nI think.\n</think>\n\nIt is 2.", reasoning_content=""),
         "filtered": completion("It", finish="content_filter"),
         "overloaded": completion("", finish="insufficient_system_resource"),
-        "miscounted": completion("It is 2.", usage={"prompt_tokens": "many", "completion_tokens": -3}),
+        "miscounted": completion("It is 2.", usage={"prompt_tokens": "many", "completion_tokens": 10**30}),
         "uncounted": completion("It is 2.", usage=[]),
         "surrogate": completion("half an emoji: \ud83d, a whole one: \U0001f600"),
         "error-in-200": {"error": {"message": "provider returned an error"}},
