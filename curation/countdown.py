@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from curation.arithmetic import Arithmetic, NotArithmetic, last_arithmetic, read_equation
+from curation.arithmetic import MAX_CHARACTERS, Arithmetic, NotArithmetic, last_arithmetic, read_equation
 from curation.errors import UserError
 from curation.final_answer import Final, final_answers
 from curation.records import Problem, Verdict, canonical_json, problem
@@ -219,4 +219,6 @@ def _expression_in(response: str) -> Final | None:
 
 def _is_bare(text: str) -> bool:
     """True for what is meant as one expression, right or wrong; False for a sentence or several lines around one."""
-    return "\n" not in text and not re.search(r"[^\W\d_]{2,}\s", re.sub(r"\\[A-Za-z]+", "", text))
+    if len(text) > MAX_CHARACTERS or "\n" in text:
+        return False
+    return not re.search(r"[^\W\d_]{2}\s", re.sub(r"\\[A-Za-z]+", "", text))

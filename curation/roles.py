@@ -10,14 +10,14 @@ import json
 import re
 from typing import NamedTuple
 
-MAX_CHARACTERS = 20_000  # eight people in a table have about 500
+MAX_CHARACTERS = 10_000  # eight people in a table have about 500
 # The pairs of mem-kk-logic and reasoning-gym, and what people write for them.
 _TRUTHFUL = ("knight", "hero", "altruist", "saint", "sage", "pioneer", "angel", "truth", "honest")
 _LYING = ("knave", "villain", "egoist", "sinner", "fool", "laggard", "devil", "liar")
 _NOUNS = "|".join((*_TRUTHFUL[:-2], *_LYING))
 _ROLE = rf"\b(?:(?:{_NOUNS})(?:e?s)?|truth[- ]?tellers?|truthful|honest)\b"
 _GOLD = re.compile(rf"([^\W\d_][\w'’-]*(?: [^\W\d_a-z][\w'’-]*)*)(?: is an? | is |: ?)({_ROLE})", re.IGNORECASE)
-_STRANGER = re.compile(rf"\b([^\W\d_a-z][\w'’-]*) is an? (?i:{_ROLE})")
+_STRANGER = re.compile(rf"\b([^\W\d_a-z][\w'’-]{{0,40}}) is an? (?i:{_ROLE})")
 _PRONOUN = re.compile(r"(?:He|She|It|They|This|That|There|Here|Who|One|Every(?:one|body)|Each|Nobody|Neither|None|I)$")
 _EVERY = ("all", "both", "everyone", "everybody")
 _NONE = ("none", "neither", "nobody")
@@ -42,6 +42,8 @@ def read_gold(gold: str) -> dict[str, bool]:
         except ValueError:
             return {}
         return {name: role if isinstance(role, bool) else _is_truthful(str(role)) for name, role in fields.items()}
+    if len(gold) > MAX_CHARACTERS:
+        return {}
     found = [(re.sub(r"^and\s+", "", name), _is_truthful(role)) for name, role in _GOLD.findall(gold)]
     return dict(found) if len(dict(found)) == len(set(found)) else {}
 

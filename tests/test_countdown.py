@@ -1,6 +1,7 @@
 """Countdown: the generator's promises, and a table of what the checker says."""
 
 import json
+import time
 
 import pytest
 
@@ -132,3 +133,13 @@ def test_golds():
     for gold in ("", "24", "eight", '{"target": 24}', "{'nums': [8]}", "1/2", "8**2", '{"nums": ["x"], "target": 1}'):
         verdict = check(gold, "<answer>(8-2)*4</answer>")
         assert (verdict.outcome, verdict.why) == ("undetermined", "unparseable_gold"), gold
+
+
+@pytest.mark.parametrize(
+    "text", ["(", "x", "a", "9**", "1 + ", "\\frac{1}{2}", "\\boxed{", "{", "*", "\n", "1,000", "- ", "<answer>", "a: "]
+)
+def test_megabytes_are_read_in_one_pass(text):
+    started = time.perf_counter()
+    for response in (text * 200_000, f"<answer>{text * 200_000}</answer>"):
+        assert check(GOLD, response).outcome == "incorrect"
+    assert time.perf_counter() - started < 20  # a quadratic pass takes many minutes

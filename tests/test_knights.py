@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 
 import pytest
 
@@ -149,6 +150,9 @@ def test_golds():
         assert check(gold, "<answer>Emma is a knight</answer>").outcome == "undetermined", gold
 
 
-def test_a_long_response_takes_linear_time():
-    assert check(GOLD, "Emma is a knight and " * 200_000).outcome == "incorrect"
-    assert check(GOLD, "<answer>" * 200_000 + "Emma").outcome == "incorrect"
+@pytest.mark.parametrize("text", ["Emma is a knight and ", "<answer>", "A-", "knight ", "not ", "Emma ", "A", "\n"])
+def test_megabytes_are_read_in_one_pass(text):
+    started = time.perf_counter()
+    for response in (text * 100_000, f"<answer>{text * 1_000}</answer>"):
+        assert check(GOLD, response).outcome == "incorrect"
+    assert time.perf_counter() - started < 20  # a quadratic pass takes many minutes

@@ -8,7 +8,7 @@ import pytest
 
 from curation import countdown, knights
 from curation.errors import UserError
-from curation.puzzles import from_reasoning_gym
+from curation.puzzles import _different, from_reasoning_gym
 
 INSTALLED = importlib.util.find_spec("reasoning_gym") is not None
 
@@ -22,6 +22,13 @@ def test_what_to_do_without_the_package(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "reasoning_gym", None)
     with pytest.raises(UserError, match=r"pip install 'cot-factory\[gym\]'"):
         from_reasoning_gym("countdown", 1, 0)
+
+
+def test_repeats_are_left_out_and_running_dry_is_the_users_error():
+    few = list(countdown.generate(3, seed=1))
+    assert list(_different(iter([few[0], few[0], few[1]]), "countdown", 2)) == few[:2]
+    with pytest.raises(UserError, match="gave 3 different puzzles of the 4 asked for"):
+        list(_different(iter(few), "countdown", 4))
 
 
 if INSTALLED:
@@ -40,8 +47,6 @@ if INSTALLED:
             assert knights.check(puzzle.answer, f"<answer>{puzzle.answer}</answer>").why == "equal"
             assert len(json.loads(puzzle.meta)["names"]) == len(json.loads(puzzle.meta)["statements"])
 
-    def test_too_many_and_wrong_settings():
-        with pytest.raises(UserError, match="different puzzles of the 400 asked for"):
-            list(from_reasoning_gym("knights_knaves", 400, 7, n_people=2, depth_constraint=1))
+    def test_wrong_settings():
         with pytest.raises(UserError, match="does not take these settings"):
             from_reasoning_gym("countdown", 1, 0, colour="red")
