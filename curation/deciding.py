@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from curation.normalise import is_word, tokens, words
+from curation.normalise import is_word, tokens
 from curation.shingles import hash_text
 
 # The two lowest bits of a token's hash say what the token is good for.
@@ -105,13 +105,12 @@ _LITTLE = frozenset(_LITTLE_WORDS.split())
 _SENTENCE_END = re.compile(r"[.?!;\n]\s")
 
 
-def deciding(text: str) -> list[str]:
-    """The tokens of `text` that decide its answer, in order, in one spelling of each.
+def deciding(found: Sequence[str]) -> list[str]:
+    """Those of `found`, a text's tokens, that decide its answer, in order, in one spelling of each.
 
     "not" comes with what it denies, and a bracket where it opens before another of these; a fraction's sign is left out,
     since 1/b and \\frac{1}{b} write it at different places.
     """
-    found = tokens(text)
     return [
         f"not {following}" if _MEANING.get(token) == "not" else _MEANING.get(token, token)
         for token, following in zip(found, [*found[1:], ""], strict=True)
@@ -139,21 +138,36 @@ def same_question(one: str, other: str, *, golds_agree: bool) -> bool:
     that moved aside; where a word that differs is a symbol (AYX for YZX, $ab$ for $ac$); and, unless golds that agree speak
     for them, where one swaps words that both hold ("how many boys" for "how many girls" of a class of boys and girls).
     """
-    if deciding(one) != deciding(other) and _sentences(one, deciding) != _sentences(other, deciding):
+    all_mine, all_theirs = tokens(one), tokens(other)
+    mine, theirs = _differing(all_mine, all_theirs)
+    if deciding(mine) != deciding(theirs) and _sentences(one, _placed) != _sentences(other, _placed):
         return False
-    here, there = Counter(_meanings(one)), Counter(_meanings(other))
+    here, there = Counter(_meanings(mine)), Counter(_meanings(theirs))
     lost, gained = here - there, there - here
-    if any(w in _symbols(one) for w in lost) or any(w in _symbols(other) for w in gained):
-        return False
-    if golds_agree:
-        return True
     if not lost and not gained:
-        return _sentences(one, _meanings) == _sentences(other, _meanings)
-    return not (any(w in there for w in lost.keys() - _LITTLE) and any(w in here for w in gained.keys() - _LITTLE))
+        return golds_agree or _sentences(one, _meanings) == _sentences(other, _meanings)
+    if not lost.keys().isdisjoint(_symbols(one)) or not gained.keys().isdisjoint(_symbols(other)):
+        return False
+    swapped = (lost.keys() - _LITTLE) & set(all_theirs) and (gained.keys() - _LITTLE) & set(all_mine)
+    return golds_agree or not swapped
 
 
-def _meanings(text: str) -> list[str]:
-    return [_MEANING.get(word, word) for word in words(text)]
+def _placed(found: Sequence[str]) -> list[str]:
+    """The deciding tokens, each with the token after it: two sentences that swap their numbers are not two that moved."""
+    return [f"{t} {following}" for t, following in zip(found, [*found[1:], ""], strict=True) if _decides(t)]
+
+
+def _differing(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
+    """What is left without the tokens that both begin with and end with; one more is kept, for "not" and brackets."""
+    size = min(len(one), len(other))
+    start = next((at for at in range(size) if one[at] != other[at]), size)
+    end = next((at for at in range(size - start) if one[-1 - at] != other[-1 - at]), size - start)
+    before, after = max(start - 1, 0), max(end - 1, 0)
+    return one[before : len(one) - after], other[before : len(other) - after]
+
+
+def _meanings(found: Sequence[str]) -> list[str]:
+    return [_MEANING.get(token, token.lstrip("\\")) for token in found if is_word(token)]
 
 
 def _symbols(text: str) -> set[str]:
@@ -162,5 +176,5 @@ def _symbols(text: str) -> set[str]:
     return {name.lower() for name in named}
 
 
-def _sentences(text: str, read: Callable[[str], list[str]]) -> list[list[str]]:
-    return sorted(found for sentence in _SENTENCE_END.split(text) if (found := read(sentence)))
+def _sentences(text: str, read: Callable[[Sequence[str]], list[str]]) -> list[list[str]]:
+    return sorted(found for sentence in _SENTENCE_END.split(text) if (found := read(tokens(sentence))))

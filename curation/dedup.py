@@ -61,7 +61,8 @@ def near_duplicates(
     answers = _gold_numbers(golds, len(texts))
     found = keys(texts, table, how, block_characters)
     pairs = _candidates(found, answers)
-    close = similarities(texts, pairs, table, shingle, block_characters) >= threshold
+    measured = similarities(texts, pairs, table, shingle, block_characters)
+    close = measured >= threshold
     linked = [
         (one, other)
         for one, other in pairs[close].tolist()
@@ -70,12 +71,14 @@ def near_duplicates(
     ]
     first = _components(linked, answers)
     removed = np.flatnonzero(first != np.arange(len(texts)))
-    kept = np.stack([first[removed], removed], axis=1)
+    known = dict(zip(map(tuple, pairs.tolist()), measured.tolist(), strict=True))
+    kept = list(zip(first[removed].tolist(), removed.tolist(), strict=True))
+    chained = np.array([pair for pair in kept if pair not in known], np.int64).reshape(-1, 2)
+    distant = similarities(texts, chained, table, shingle, block_characters)
+    known.update(zip(map(tuple, chained.tolist()), distant.tolist(), strict=True))
     matches: list[Match | None] = [None] * len(texts)
-    for (earlier, row), value in zip(
-        kept.tolist(), similarities(texts, kept, table, shingle, block_characters).tolist(), strict=True
-    ):
-        matches[row] = Match(earlier, value)
+    for earlier, row in kept:
+        matches[row] = Match(earlier, known[earlier, row])
     return matches
 
 

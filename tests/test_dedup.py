@@ -1,0 +1,130 @@
+import random
+
+import pytest
+
+from curation.deciding import same_question
+from curation.dedup import Match, exact_duplicates, near_duplicates
+
+
+def _words(count: int) -> list[str]:
+    return [f"w{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(count)]
+
+
+STORY = (
+    "Natalia sold {0} clips to her friends in the warm month of April, and then she sold {1} clips in the rainy month of May."
+    " How many clips did Natalia sell altogether in the two months?"
+)
+
+
+def test_exact_duplicates_point_to_the_first_of_their_kind() -> None:
+    texts = ["Find $x$.", "What?", r"find \(x\)", "FIND  x", "", "!", "", "?"]
+    assert exact_duplicates(texts) == [None, None, 0, 0, None, None, 4, None]
+
+
+def test_a_near_duplicate_points_to_the_first_and_carries_the_true_similarity() -> None:
+    one = "the cat sat on the mat and looked at the dog"
+    texts = ["something else entirely is written here", one, one + " today"]
+    assert near_duplicates(texts) == [None, None, Match(1, 10 / 11)]
+
+
+def test_number_twins_stay() -> None:
+    texts = [STORY.format(number, number // 2) for number in range(10, 400, 2)]
+    assert near_duplicates(texts) == [None] * len(texts)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (STORY.format(48, 24), STORY.format(24, 48)),  # the same numbers at other places
+        (STORY.format("three", 24), STORY.format("four", 24)),
+        (STORY.format(48, 24), STORY.format(48, 24).replace("altogether", "at least")),
+        ("In how many ways are 5 balls put in 3 boxes, if the balls are alike but the boxes are not?",) * 2,
+        ("Which of the many quick numbers in the set of all red ones is the least?",) * 2,
+        ("Find the value of the angle $\\angle YZX$ in the well known figure that everybody saw before.",) * 2,
+        ("Simplify the long and tiresome expression given as $xy + 3$ in the best way you can think of.",) * 2,
+        ("A class of boys and girls meets. Half of the girls and all of the boys came. How many boys are there?",) * 2,
+    ],
+)
+def test_rows_that_differ_in_what_decides_stay(one: str, other: str) -> None:
+    swaps = {
+        "alike but the boxes are not": "not alike but the boxes are",
+        "least": "greatest",
+        "YZX": "AYX",
+        "xy": "xz",
+    }
+    swaps |= {"How many boys": "How many girls"}
+    if one == other:
+        other = next(other.replace(old, new) for old, new in swaps.items() if old in other)
+    assert near_duplicates([one, other], threshold=0.5) == [None, None]
+
+
+def test_brackets_that_change_the_value_keep_both() -> None:
+    assert near_duplicates(["What is $88 / (4 / 2)$ then?", "What is $88 / 4 / 2$ then?"]) == [None, None]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("friends", "dear friends"),  # a word more
+        ("warm ", ""),  # a word less
+        ("warm", "wram"),  # a typing error
+        ("Natalia", "Amanda"),  # another name
+        ("two", "2"),
+        ("clips to", "clips  to\n"),
+    ],
+)
+def test_edits_that_leave_the_question_are_found(edit: tuple[str, str]) -> None:
+    text = STORY.format(48, 24)
+    assert near_duplicates([text, text.replace(*edit)], threshold=0.7)[1] is not None
+
+
+def test_a_sentence_that_moved_is_found_and_numbers_that_changed_places_are_not() -> None:
+    one = "Ann has 5 old pears. Bob keeps 3 ripe figs. How many fruits do they have?"
+    assert same_question(
+        one, "Bob keeps 3 ripe figs. Ann has 5 old pears. How many fruits do they have?", golds_agree=False
+    )
+    assert not same_question(
+        one, "Ann has 3 old pears. Bob keeps 5 ripe figs. How many fruits do they have?", golds_agree=True
+    )
+
+
+def test_golds_that_differ_keep_both_and_a_missing_gold_does_not() -> None:
+    texts = [STORY.format(48, 24)] * 4
+    assert near_duplicates(texts, ["72", "73", None, "$72$"]) == [None, None, Match(0, 1.0), Match(0, 1.0)]
+
+
+def test_a_missing_gold_does_not_join_two_that_differ() -> None:
+    base = " ".join(_words(40))
+    texts = [base, base + " extra", base + " extra words"]
+    assert near_duplicates(texts, ["1", None, "2"]) == [None, Match(0, 39 / 40), None]
+
+
+def test_a_chain_is_one_component_whose_first_row_stays() -> None:
+    found_words = _words(40)
+    texts = [" ".join(found_words[start : start + 30]) for start in (0, 2, 4, 6)]
+    found = near_duplicates(texts)
+    assert [match and match.earlier for match in found] == [None, 0, 0, 0]
+    assert found[3] is not None
+    assert found[3].similarity == 23 / 35  # under the threshold: linked through the rows between
+
+
+def test_the_result_depends_neither_on_blocks_nor_on_the_process() -> None:
+    draw = random.Random(1)
+    base = [" ".join(draw.choices("abcdefgh klm nop qrs tuv xyz".split(), k=25)) + f" {n % 7}" for n in range(200)]
+    texts = base + [text + " again" for text in base]
+    whole = near_duplicates(texts)
+    assert whole == near_duplicates(texts, block_characters=1) == near_duplicates(texts, block_characters=777)
+    assert sum(match is not None for match in whole) >= 200
+
+
+def test_many_copies_of_one_text_and_empty_texts() -> None:
+    texts = ["", *["the same words over and over"] * 500, "", "one", "one"]
+    found = near_duplicates(texts)
+    assert found[:2] == [None, None]
+    assert set(found[2:501]) == {Match(1, 1.0)}
+    assert found[501:] == [None, None, Match(502, 1.0)]
+
+
+def test_no_texts() -> None:
+    assert near_duplicates([]) == []
+    assert exact_duplicates([]) == []
