@@ -21,7 +21,10 @@ class Extraction(NamedTuple):
 _JSON_KEY = re.compile(r'\\?"(?:final_?)?answer\\?"\s{0,9}:\s{0,9}', re.IGNORECASE)
 _UNICODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _PHRASES = (
-    ("final_answer", re.compile(r"final answer\b[*_ ]{0,4}(?:is\b|are\b|[:=])?", re.IGNORECASE)),
+    (
+        "final_answer",
+        re.compile(r"final answer\b[*_ ]{0,4}(?: ?for [^:\n]{1,40}:)?[*_ ]{0,4}(?:is\b|are\b|[:=])?", re.IGNORECASE),
+    ),
     ("answer_label", re.compile(r"(?:^|[\n*#>])[ *_#]{0,6}answer[ *_]{0,4}:", re.IGNORECASE)),
     ("hashes", re.compile(r"^[ ]{0,3}####[ ]*(?=\S)", re.MULTILINE)),
     (
@@ -44,6 +47,11 @@ _FORMULA_WORDS = frozenset(
     | {"and", "for", "all", "some", "where", "cup", "inf", "max", "min"}
 )
 _WHOLE_LIMIT = 400  # characters: the longest bare answer among published golds is 380 (piecewise functions)
+_MENTIONS = 3  # how many mentions of "answer", from the last, are looked at
+_EMPTY_WORDS = frozenset(
+    {"correct", "right", "wrong", "incorrect", "as", "below", "above", "clear", "in", "unique", "not"}
+)
+_PHRASE_LIMIT = 60  # characters of an answer in words: "the quotient does not change"
 _TAIL_LIMIT = 4000  # characters at the end of a response where an unmarked answer is looked for
 
 
@@ -151,15 +159,18 @@ def _quoted(text: str, start: int) -> str:
 
 def _phrase(text: str) -> Extraction | None:
     for rule, pattern in _PHRASES:
-        found = None
-        for found in pattern.finditer(text):  # noqa: B007 - the last match is wanted
-            pass
-        if found is None:
-            continue
-        statement = _statement(text[found.end() :])
-        if answer := _answer_in_statement(statement, first=rule != "hashes"):
-            return Extraction(answer, rule)
+        for found in list(pattern.finditer(text))[: -_MENTIONS - 1 : -1]:
+            statement = _statement(text[found.end() :])
+            answer = _answer_in_statement(statement, first=rule != "hashes")
+            if answer and _says_something(answer):
+                return Extraction(answer, rule)
     return None
+
+
+def _says_something(answer: str) -> bool:
+    """Not the tail of "I hope my final answer is correct." """
+    words = answer.lower().strip(" .:*").split()
+    return any(c.isalnum() for c in answer) and not (words and words[0] in _EMPTY_WORDS)
 
 
 def _statement(tail: str) -> str:
@@ -175,16 +186,18 @@ def _answer_in_statement(statement: str, first: bool) -> str | None:
         return None
     math = [_group(m) for m in _MATH.finditer(statement)]
     outside = _MATH.sub(" ", statement)
-    if not _is_prose(outside):
+    if not _PROSE.search(_COMMANDS.sub(" ", outside)):
         return _clean(statement)
-    if bold := [b for b in _BOLD.findall(statement) if any(c.isdigit() for c in b) or len(b) < 40]:
+    if bold := [b for b in _BOLD.findall(statement) if any(c.isdigit() for c in b)]:
         return _clean(bold[-1])
+    if not _is_prose(outside) and not statement[:1].isalpha():
+        return _clean(statement)  # 27 square miles
     if math:
         return math[0] if first and len(math) == 1 else math[-1]
     numbers = [m[0].strip() for m in _NUMBER.finditer(statement)]
     if numbers:
         return numbers[0] if first else numbers[-1]
-    return _clean(statement) if len(statement) <= _WHOLE_LIMIT else None
+    return _clean(statement) if len(statement) <= _PHRASE_LIMIT else None
 
 
 def _position(text: str) -> Extraction:
@@ -211,8 +224,7 @@ def _is_prose(text: str) -> bool:
 
 def _clean(text: str) -> str:
     text = text.strip().strip("`").strip()
-    if len(text) > 1 and text[0] == text[-1] == '"':
-        text = text[1:-1]
+    text = text.strip('"').strip()
     while text.startswith("**") or text.startswith("__"):
         text = text[2:].lstrip()
     while text.endswith("**") or text.endswith("__"):

@@ -15,6 +15,9 @@ _CONNECTOR = re.compile(
 )
 
 
+LIST_LIMIT = 64  # boxes of one list
+
+
 class Box(NamedTuple):
     content: str
     start: int
@@ -33,11 +36,12 @@ def last_boxes(text: str) -> list[Box]:
     if not boxes:
         return [Box(m[1], m.start(), m.end()) for m in _BARE.finditer(text)][-1:]
     chosen = [boxes[-1]]
-    for box in reversed(boxes[:-1]):
-        if not _CONNECTOR.fullmatch(text[box.end : chosen[0].start].rstrip("\\")[:40]):
+    for box in boxes[-2 : -LIST_LIMIT - 1 : -1]:
+        between = text[box.end : chosen[-1].start]
+        if len(between) > 40 or not _CONNECTOR.fullmatch(between.rstrip("\\")):
             break
-        chosen.insert(0, box)
-    return chosen
+        chosen.append(box)
+    return chosen[::-1]
 
 
 def _closed(text: str, openings: dict[int, int]) -> list[Box]:
@@ -48,7 +52,8 @@ def _closed(text: str, openings: dict[int, int]) -> list[Box]:
             stack.append(match.start())
         elif match[0] == "}" and stack:
             opened = stack.pop()
-            if opened in openings and not (boxes and boxes[-1].start > opened):
+            blank = not text[opened + 1 : match.start()].strip()
+            if opened in openings and not blank and not (boxes and boxes[-1].start > opened):
                 start = openings[opened]
                 boxes.append(Box(text[opened + 1 : match.start()], start, match.end()))
     return boxes

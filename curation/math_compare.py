@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from curation.math_forms import Reading
+from curation.math_forms import CONVERTIBLE, Reading
 from curation.math_node import Node, number, substitute, symbols, walk
-from curation.math_points import WHOLE_NAMES, equal, values
+from curation.math_points import WHOLE_NAMES, equal, real_value, values
 from curation.math_round import rounds
 from curation.math_sets import is_set, same, to_set
 
@@ -18,9 +18,23 @@ LIST_LIMIT = 60  # members of a list compared without regard to order: 60 * 60 c
 def compare_readings(gold: Reading, answer: Reading) -> Answer:
     """Does the answer say what the gold says?"""
     result = compare(gold.node, answer.node)
-    if result == "different" and (gold.doubtful or answer.doubtful):
+    if result == "different" and (gold.doubtful or answer.doubtful or _other_unit(gold, answer)):
         return "unknown"
     return result
+
+
+# Factors between usual units of time, length and mass.
+_FACTORS = frozenset({60, 3600, 24, 1440, 7, 168, 30, 365, 52, 12, 36, 3, 5280, 1760, 100, 1000, 10, 16, 2000})
+
+
+def _other_unit(gold: Reading, answer: Reading) -> bool:
+    """18.8 hours beside 1128: the same in minutes, so a difference of the numbers alone proves nothing."""
+    if not (set(gold.words) ^ set(answer.words)) & CONVERTIBLE:
+        return False
+    if "list" in (gold.node.op, answer.node.op):
+        return True
+    x, y = real_value(gold.node), real_value(answer.node)
+    return bool(x and y and any(abs(x / y * f - 1) < 1e-9 or abs(y / x * f - 1) < 1e-9 for f in _FACTORS))
 
 
 def compare(gold: Node, answer: Node) -> Answer:
@@ -117,7 +131,7 @@ def _valued(relation: Node, gold: Node, answer: Node) -> Answer:
     """AB = 24 against a number: what stands on the right is the value of what is on the left."""
     left, right = relation.args
     result = compare(*((right, answer) if relation is gold else (gold, right)))
-    product = all(n.op in ("sym", "mul") for n in walk(left))
+    product = all(n.op in ("sym", "mul") for n in walk(left)) or equal(left, right) == "equal"
     return result if product or result == "different" else "unknown"
 
 
@@ -153,7 +167,8 @@ def _solved(equation: Node, expression: Node) -> Answer:
             continue
         at = [substitute(gap, {name: number(v)}) for v in (0, 1, 2)]
         bend = Node("add", (at[0], at[2], Node("neg", (Node("mul", (number(2), at[1])),))))
-        linear = equal(bend, number(0)) == "equal"
+        moves = equal(at[0], at[1]) == "different"  # an identity such as cos x = 1 / sec x solves for nothing
+        linear = moves and equal(bend, number(0)) == "equal"
         if linear and equal(substitute(gap, {name: expression}), number(0)) == "equal":
             return "equal"
     return "unknown"
@@ -312,6 +327,8 @@ def scalar(gold: Node, answer: Node) -> Answer:
 def readings(node: Node, other: Node) -> list[Node]:
     """What a number with ° or % may mean beside one without."""
     sign, inner = ("neg", node.args[0]) if node.op == "neg" else ("", node)
+    if inner.op == "scale" and other.op != "scale":
+        return list(inner.args)  # 5 dozen is 60, and 5 where the question asks for dozens
     if inner.op not in ("deg", "pct", "based") or inner.op == (other.args[0].op if other.op == "neg" else other.op):
         return [node]
     bare = inner.args[0] if inner.op != "based" else inner
@@ -319,12 +336,16 @@ def readings(node: Node, other: Node) -> list[Node]:
 
 
 def _expression(gold: Node, answer: Node) -> Answer:
+    if gold.op == answer.op == "neg":
+        return _expression(gold.args[0], answer.args[0])
     if "based" in (gold.op, answer.op):
         return _based(gold, answer)
     result = equal(gold, answer)
     if result == "equal":
         return result
     left, right = symbols(gold), symbols(answer)
+    if left != right and gold.op == answer.op == "sym":
+        return "different"  # a lone letter is the answer itself
     if left != right:
         return _renamed(gold, answer, left, right)
     if left:
@@ -355,11 +376,13 @@ def _renamed(gold: Node, answer: Node, left: set[str], right: set[str]) -> Answe
         )
         return "unknown" if one_unit and not (left and right) else "different"  # 5 m beside 5
     only_left, only_right = sorted(left - right), sorted(right - left)
+    if [n.lower() for n in only_left] == [n.lower() for n in only_right]:  # C_1 and c_1
+        names = {y: Node("sym", name=x) for x, y in zip(only_left, only_right, strict=True)}
+        return equal(gold, substitute(answer, names))
     if len(only_left) != len(only_right) or len(only_left) > 2:
         return "unknown"
     for order in (only_right, only_right[::-1]):
         names = {y: Node("sym", name=x) for x, y in zip(only_left, order, strict=True)}
         if equal(gold, substitute(answer, names)) == "equal":
-            same_letter = all(x.lower() == y.name.lower() or x == y.name for x, y in names.items())
-            return "equal" if same_letter or set(only_left + only_right) <= WHOLE_NAMES | {"C", "c"} else "unknown"
+            return "equal" if set(only_left + only_right) <= WHOLE_NAMES | {"C", "c"} else "unknown"
     return "different"

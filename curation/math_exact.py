@@ -41,7 +41,7 @@ def compare(gold: str, answer: str) -> Decision | None:
         return _EQUAL
     left, right = reading(gold), _read(answer)
     if left is None or right is None:
-        return _text(gold, answer, left, right)
+        return _text(gold, answer, left, right) or _last_side(left, answer)
     result = compare_readings(left, right)
     if result == "different" and _compare_without_thousands(gold, answer):
         return Decision("undetermined", "ambiguous")  # 1,234: one number or two
@@ -49,7 +49,19 @@ def compare(gold: str, answer: str) -> Decision | None:
         return _EQUAL
     if result == "close":
         return Decision("undetermined", "rounded")
+    if result == "unknown" and _is_arithmetic(left) and _is_arithmetic(right):
+        return Decision("undetermined", "ambiguous" if "log" in gold + answer else "too_large")
     return _DIFFERENT if result == "different" else None
+
+
+def readable(gold: str) -> bool:
+    """Can a response be held against this gold here: a formula of our grammar, a choice, or plain words?"""
+    return reading(gold) is not None or bool(
+        words(gold) and not re.search(r"[\d^_=<>+*/]", gold) and not _COMMAND.search(gold)
+    )
+
+
+_COMMAND = re.compile(r"\\(?!text|textbf|mathrm|mbox|[ ,;!])[A-Za-z]+")
 
 
 @functools.lru_cache(maxsize=2048)
@@ -65,17 +77,37 @@ def _read(text: str, *, thousands: bool = True) -> Reading | None:
         return None
 
 
-def _is_number(gold: Reading) -> bool:
-    return not symbols(gold.node) and all(n.op in _ARITHMETIC for n in walk(gold.node)) and gold.node != number(0)
+def _squeezed(text: str) -> str:
+    """The text without blanks and \\text; with any other command its braces matter, and it stays as it is."""
+    plain = normalise(text).replace("\\text", "")
+    return plain if "\\" in plain else "".join(plain.translate(_BRACES).split())
+
+
+_BRACES = str.maketrans({"{": None, "}": None})
+
+
+def _last_side(gold: Reading | None, answer: str) -> Decision | None:
+    """E = (2 J) / (3 J/eV) = 0.67 eV: where units stand inside, only the last side is read, and only to agree."""
+    sides = re.split(r"=|\\approx|≈", answer)
+    last = _read(sides[-1]) if len(sides) > 1 else None
+    if gold is None or last is None or symbols(last.node):
+        return None
+    return _EQUAL if compare_readings(gold, last) == "equal" else None
+
+
+def _is_arithmetic(found: Reading) -> bool:
+    """A number, written in any way: what our own evaluation cannot decide, math-verify would only hang on."""
+    return not symbols(found.node) and all(n.op in _ARITHMETIC or n.op == "sym" for n in walk(found.node))
 
 
 def _no_number(answer: str) -> bool:
     """Only words, and none that counts: "cannot be determined" is no rendering of 17."""
+    answer = answer.replace("\\text", " ").replace("$", " ")
     found = re.findall(r"[a-z]+", answer.lower())
-    return answer.isascii() and not re.search(r"[\d\\^$]", answer) and not any(w in _COUNTING for w in found)
+    return answer.isascii() and not re.search(r"[\d\\^]", answer) and not any(w in _COUNTING for w in found)
 
 
-_ARITHMETIC = frozenset({"num", "neg", "add", "mul", "div", "pow", "deg", "pct", "fn"})
+_ARITHMETIC = frozenset({"num", "neg", "add", "mul", "div", "pow", "deg", "pct", "fn", "fact", "abs", "scale"})
 _COUNTING = frozenset(NUMBERS) | {
     "half",
     "halves",
@@ -134,8 +166,10 @@ _BARE = str.maketrans({c: " " for c in "\\{}()[]."})
 def _choice(gold: str, answer: str) -> Decision | None:
     """(C), C., \\text{(C)} 42: one letter, where the gold is nothing else."""
     wanted, got = _CHOICE.fullmatch(gold), _CHOICE.fullmatch(answer)
-    if not wanted or not got or wanted[2].strip(" )].}$"):
+    if not wanted or wanted[2].strip(" )].}$"):
         return None
+    if not got:
+        return Decision("undetermined", "ambiguous") if "(" in gold else None
     same = wanted[1].upper() == got[1].upper()
     if got[2].strip(" )].}$") and not same:
         return Decision("incorrect", "different")
@@ -144,8 +178,10 @@ def _choice(gold: str, answer: str) -> Decision | None:
 
 def _text(gold: str, answer: str, left: Reading | None, right: Reading | None) -> Decision | None:
     """Words: equal when they are the same, different when both are one word or the gold is a number, else open."""
-    if left is not None and _is_number(left) and _no_number(answer):
+    if left is not None and _is_arithmetic(left) and left.node != number(0) and _no_number(answer):
         return _DIFFERENT
+    if _squeezed(gold) == _squeezed(answer):
+        return _EQUAL
     wanted, got = words(gold), words(answer)
     if wanted and wanted == got and not re.search(r"[\d+*/^=<>\\-]", gold.replace("\\text", "")):
         return _EQUAL

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import NamedTuple
 
-from curation.math_node import Node
+from curation.math_node import Node, depth
 from curation.math_parse import Parser
 from curation.math_text import normalise
-from curation.math_tokens import UNIT_WORDS, Token, Unreadable, tokens
+from curation.math_tokens import Token, Unreadable, tokens
 
 _RELATIONS = {
     "=": "=",
@@ -106,7 +107,74 @@ _FILLERS = frozenset(
         "option",
     }
 )
+TREE_LIMIT = 80  # levels; evaluation takes two frames of the stack for each
 _REMARK_LIMIT = 6  # words behind one value: "40 square feet of carpet" has four
+
+
+CONVERTIBLE = frozenset(
+    {
+        "second",
+        "seconds",
+        "sec",
+        "minute",
+        "minutes",
+        "min",
+        "hour",
+        "hours",
+        "hr",
+        "hrs",
+        "h",
+        "day",
+        "days",
+        "week",
+        "weeks",
+    }
+    | {
+        "month",
+        "months",
+        "year",
+        "years",
+        "mm",
+        "cm",
+        "m",
+        "km",
+        "meter",
+        "meters",
+        "kilometer",
+        "kilometers",
+        "inch",
+        "inches",
+    }
+    | {
+        "foot",
+        "feet",
+        "ft",
+        "yard",
+        "yards",
+        "mile",
+        "miles",
+        "g",
+        "kg",
+        "gram",
+        "grams",
+        "kilogram",
+        "kilograms",
+        "cents",
+    }
+    | {
+        "ounce",
+        "ounces",
+        "pound",
+        "pounds",
+        "liter",
+        "liters",
+        "ml",
+        "milliliters",
+        "centimeters",
+        "millimeters",
+        "tons",
+    }
+)
 
 
 class Reading(NamedTuple):
@@ -125,6 +193,8 @@ def read(text: str, *, thousands: bool = True) -> Reading:
     node = parser.statement()
     if parser.peek().kind != "end":
         raise Unreadable(parser.peek().text)
+    if depth(node) > TREE_LIMIT:
+        raise Unreadable("too deep")
     remarks = tuple(parser.remarks)
     return Reading(node, remarks, doubtful or any(w in _DOUBT for w in remarks))
 
@@ -228,11 +298,19 @@ class _Statement(Parser):
                 self.remarks.append("/" + self.peek(1).text.lower())
                 self.i += 2
                 self.unit_power()
+            elif (
+                token.kind == "cmd"
+                and token.text in (r"\cdot", r"\times")
+                and self.remarks
+                and self.peek(1).kind == "word"
+            ):
+                self.i += 1
             elif token.text == "(" and self.peek(1).kind == "word":
                 self.bracketed_remark()
             elif token.kind in ("sym", "num") and self.remarks and self.tokens[self.i - 1].kind == "word":
                 self.remarks.append(token.text.lower())
                 self.i += 1
+                self.unit_power()
             else:
                 return
 
@@ -256,7 +334,8 @@ class _Statement(Parser):
 
     def scaled(self, node: Node) -> Node:
         while self.peek().kind == "word" and self.peek().text.lower() in _SCALES:
-            node = Node("mul", (node, Node("num", value=_fraction(_SCALES[self.next().text.lower()]))))
+            factor = Node("num", value=Fraction(_SCALES[self.next().text.lower()]))
+            node = Node("scale", (Node("mul", (node, factor)), node))
         return node
 
     def relation(self) -> Node:
@@ -290,7 +369,7 @@ class _Statement(Parser):
             return Node("dots")
         if token.kind == "word" and token.text.lower() in NUMBERS:
             self.next()
-            return Node("num", value=_fraction(NUMBERS[token.text.lower()]))
+            return Node("num", value=Fraction(NUMBERS[token.text.lower()]))
         return self.expression()
 
 
@@ -311,12 +390,3 @@ def set_content(parser: Parser) -> Node:
     inner.bars = bars
     inner.expect(r"\}")
     return node
-
-
-def _fraction(value: int):  # type: ignore[no-untyped-def]
-    from fractions import Fraction
-
-    return Fraction(value)
-
-
-assert UNIT_WORDS

@@ -28,6 +28,14 @@ def walk(node: Node) -> Iterator[Node]:
         stack.extend(current.args)
 
 
+def depth(node: Node) -> int:
+    """Levels of the tree, counted without recursion."""
+    deepest, level = 0, [node]
+    while level:
+        deepest, level = deepest + 1, [a for n in level for a in n.args]
+    return deepest
+
+
 def symbols(node: Node) -> set[str]:
     """Names of the free symbols."""
     return {n.name for n in walk(node) if n.op == "sym" and n.name not in CONSTANTS}

@@ -10,7 +10,7 @@ from fractions import Fraction
 from curation.math_node import Node, number
 from curation.math_tokens import FUNCTIONS, Token, Unreadable
 
-DEPTH_LIMIT = 40  # nested brackets; the deepest published gold has 9
+DEPTH_LIMIT = 60  # two for each nested bracket; the deepest published gold needs 18
 _END = Token("end", "", False)
 _CLOSING = {"(": (")", "]"), "[": ("]", ")")}
 _CONSTANTS = {r"\pi": "pi"}
@@ -89,14 +89,19 @@ class Parser:
 
     def term(self) -> Node:
         """Product: factors joined by signs of multiplication and division, or by nothing."""
-        result = self.factor()
+        result, product = self.factor(), False
         while True:
             if self.take("*", r"\times", r"\cdot", r"\ast"):
-                result = Node("mul", (result, self.signed_factor()))
+                factor = self.signed_factor()
+                result = Node("mul", (*result.args, factor) if product else (result, factor))
+                product = True
             elif self.take("/", r"\div"):
-                result = Node("div", (result, self.signed_factor()))
+                result, product = Node("div", (result, self.signed_factor())), False
             elif self.starts_factor():
-                result = self.juxtaposed(result)
+                joined = self.juxtaposed(result)
+                flat = product and joined.op == "mul" and joined.args[0] is result
+                result = Node("mul", (*result.args, joined.args[1])) if flat else joined
+                product = joined.op == "mul"
             else:
                 return result
 
@@ -140,7 +145,10 @@ class Parser:
             elif self.take("!"):
                 base = Node("fact", (base,))
             elif self.take(r"\degree"):
-                base = self.degrees(base)
+                if self.peek().text in ("C", "F", "K"):
+                    self.next()  # a temperature: the letter is a unit
+                else:
+                    base = self.degrees(base)
             elif self.take("%"):
                 base = Node("pct", (base,))
             elif self.at("'") and base.op == "num":
@@ -176,6 +184,14 @@ class Parser:
         return Node("neg", (base,)) if negative else base
 
     def base(self) -> Node:
+        self.depth += 1
+        if self.depth > DEPTH_LIMIT:
+            raise Unreadable("too deep")
+        node = self._base()
+        self.depth -= 1
+        return node
+
+    def _base(self) -> Node:
         token = self.next()
         if token.kind == "num":
             return self.based(_num(token.text), token.text)

@@ -26,6 +26,8 @@ def equal(a: Node, b: Node) -> Answer:
     if not names:
         return _at(a, b, {})
     answer = _over_points(a, b, [{n: _drawn(n, r) for n in names} for r in _RANGES])
+    if answer == "equal" and any(n.name in ("floor", "ceil") for tree in (a, b) for n in walk(tree)):
+        return _over_points(a, b, [{n: Fraction(w + i) for i, n in enumerate(names)} for w in range(1, 40)])
     if answer == "different" and set(names) & WHOLE_NAMES and _is_stepwise(a, b):
         return _over_points(a, b, [{n: Fraction(w + i) for i, n in enumerate(names)} for w in _WHOLE])
     return answer

@@ -36,7 +36,7 @@ def decimal(node: Node) -> Decimal | None:
         case "pct":
             inner = decimal(node.args[0])
             return inner and Decimal(inner.value / 100, inner.unit / 100, inner.digits)
-        case "mul" if node.args[1].op == "pow" and node.args[1].args[0].value == 10:
+        case "mul" if len(node.args) == 2 and node.args[1].op == "pow" and node.args[1].args[0].value == 10:
             inner, power = decimal(node.args[0]), real_value(node.args[1])
             if inner is None or power is None or not 1e-40 < power < 1e40:
                 return None
@@ -68,5 +68,5 @@ def _judged(gap: Any, written: Decimal, digits: int, gold: Any) -> Literal["equa
         return "equal"
     if gap <= unit and written.digits >= digits + 1:
         return "equal"  # cut off instead of rounded
-    near = gap <= unit and written.digits >= 2
+    near = gap < unit and written.digits >= 2
     return "close" if near or gap <= abs(gold) * NEAR else "different"

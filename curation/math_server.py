@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 
-Answer = tuple[str, str]  # (outcome, why)
+Answer = tuple[str, str, float]  # outcome, why, seconds
 _START = "import sys; sys.path[:] = {path!r}; from curation.math_server import serve; serve({workers})"
 GRACE_S = (
     60.0  # how long past its own limit an answer may take, with the queue before it, until the child counts as dead
@@ -40,7 +40,7 @@ class Server:
         self._reader.start()
 
     def ask(self, gold: str, answer: str, timeout_s: float) -> concurrent.futures.Future[Answer]:
-        """A future of (outcome, why) for two bare answers."""
+        """A future of (outcome, why, seconds) for two bare answers."""
         future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
         assert self._child.stdin is not None
         with self._lock:
@@ -51,7 +51,7 @@ class Server:
                 self._child.stdin.flush()
             except (BrokenPipeError, ValueError):  # the child died: every waiting row is undetermined, none is lost
                 self._waiting.pop(number)
-                future.set_result(("undetermined", "worker_lost"))
+                future.set_result(("undetermined", "worker_lost", 0.0))
         return future
 
     def alive(self) -> bool:
@@ -71,14 +71,14 @@ class Server:
     def _read(self) -> None:
         assert self._child.stdout is not None
         for line in self._child.stdout:
-            number, outcome, why = json.loads(line)
+            number, outcome, why, seconds = json.loads(line)
             with self._lock:
                 future = self._waiting.pop(number)
-            future.set_result((outcome, why))
+            future.set_result((outcome, why, seconds))
         with self._lock:
             lost, self._waiting = self._waiting, {}
         for future in lost.values():
-            future.set_result(("undetermined", "worker_lost"))
+            future.set_result(("undetermined", "worker_lost", 0.0))
 
 
 _shared: list[Server] = []
@@ -104,7 +104,7 @@ def close() -> None:
 
 
 def serve(workers: int) -> None:
-    """Body of the child: JSON lines [id, gold, answer, timeout_s] in, [id, outcome, why] out as they are done."""
+    """Body of the child: JSON lines [id, gold, answer, timeout_s] in, [id, outcome, why, seconds] out as they are done."""
     import multiprocessing
     import signal
 
@@ -117,16 +117,16 @@ def serve(workers: int) -> None:
 
     lock = threading.Lock()
 
-    def write(number: int, outcome: str, why: str) -> None:
+    def write(number: int, judged: math_worker.Judged) -> None:
         with lock:
-            print(json.dumps([number, outcome, why]), flush=True)
+            print(json.dumps([number, *judged]), flush=True)
 
     pool = pebble.ProcessPool(max_workers=workers, initializer=math_worker.start, context=context)
     try:
         for line in sys.stdin:
             number, gold, answer, timeout_s = json.loads(line)
-            future = pool.schedule(math_worker.judge, args=(gold, answer), timeout=timeout_s)
-            future.add_done_callback(lambda f, n=number: write(n, *math_worker.outcome_of(f)))
+            future = pool.schedule(math_worker.timed, args=(gold, answer), timeout=timeout_s)
+            future.add_done_callback(lambda f, n=number, t=timeout_s: write(n, math_worker.outcome_of(f, t)))
     finally:
         pool.stop()
         pool.join()

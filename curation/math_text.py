@@ -42,8 +42,8 @@ _SPACE_IN_NUMBER = re.compile(r"(?<=\d)(?:\\[,;! ]|\{,\}|,\\!|,\{\}|\\,)(?=\d{3}
 _NAMES = (
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
-    (re.compile(r"\\(?:leq|leqslant|leqq)(?![A-Za-z])"), r"\\le "),
-    (re.compile(r"\\(?:geq|geqslant|geqq)(?![A-Za-z])"), r"\\ge "),
+    (re.compile(r"\\(?:leq|leqslant|leqq|leslant)(?![A-Za-z])"), r"\\le "),
+    (re.compile(r"\\(?:geq|geqslant|geqq|geslant)(?![A-Za-z])"), r"\\ge "),
     (re.compile(r"\\(?:neq|not\s?=)(?![A-Za-z])"), r"\\ne "),
     (re.compile(r"\^\s?\{?\s?\\prime\s?\\prime\s?\}?"), "''"),
     (re.compile(r"\^\s?\{?\s?\\prime\s?\}?"), "'"),
@@ -72,6 +72,7 @@ _UPRIGHT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mathrm|mbox|hbox|tex
 _ORDINAL = re.compile(r"\^\s?\{?\s?(?:\\text\s?\{\s?)?(?:st|nd|rd|th)\s?\}{1,2}|(?<=\d)(?:st|nd|rd|th)\b")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
 _STRAY = re.compile(r"\.(?=\s{0,3}[\])}])|\^\s*$")
+_REPEATING = re.compile(r"(\d{1,20})\.(\d{0,20})\s?\\overline\s?\{\s?(\d{1,20})\s?\}")
 _THOUSANDS = re.compile(r"(?<![\d.,(\[{])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 _MIXED = re.compile(r"(?<![\d.])(\d{1,9})\s(\d{1,9}/\d{1,9})(?![\d.])")
 
@@ -90,6 +91,7 @@ def normalise(text: str, *, thousands: bool = True) -> str:
     text = _SPACE_IN_NUMBER.sub("", text.replace("\\\\%", "%").replace("\\%", "%").replace("\\$", "").replace("$", " "))
     if thousands and "," in text:
         text = _THOUSANDS.sub(lambda m: m[0].replace(",", ""), text)
+    text = _REPEATING.sub(_repeating, text)
     if "\\begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
     if "\\" in text or "*" in text or ".." in text or "<" in text:
@@ -98,6 +100,13 @@ def normalise(text: str, *, thousands: bool = True) -> str:
         text = _UPRIGHT.sub(r"\\text", _FONT.sub(" ", _SPACING.sub(" ", _SIZES.sub("", text))))
     text = _STRAY.sub("", _ORDINAL.sub("", text))
     return _MIXED.sub(r"(\1+\2)", text).strip().rstrip(".").rstrip()
+
+
+def _repeating(match: re.Match[str]) -> str:
+    """0.1\\overline{6} as the fraction it is."""
+    fixed, cycle = match[1] + match[2], match[3]
+    nines = 10 ** len(match[2]) * (10 ** len(cycle) - 1)
+    return f"(({int(fixed + cycle) - int(fixed)})/({nines}))"
 
 
 def _to_ascii(text: str) -> str:

@@ -99,12 +99,15 @@ _TOKEN = re.compile(
     r"(?P<space>\s+)|(?P<num>\d+(?:\.\d+)?(?:[eE][-+]?\d{1,4}(?![\w.]))?|\.\d+)|(?P<text>\\text\s?\{)|(?P<cmd>\\[A-Za-z]+)"
     r"|(?P<brace>\\[{}|])|(?P<row>\\\\)|(?P<letters>[A-Za-z]+)|(?P<op><=|>=|!=|==|[-+*/^_!=<>,;:|()\[\]{}'%&])"
 )
-_UNIT_LETTERS = frozenset("mgshLlNJWVAKCFtP")
+KEPT = frozenset({r"\pm", r"\not", r"\in", r"\inf", r"\int", r"\ne", r"\mid"})
+LENGTH_LIMIT = 4000  # characters; below the 4,300 digits that int() takes
 TOKEN_LIMIT = 1200
 
 
 def tokens(text: str) -> list[Token]:
     """The tokens of `text`; raises Unreadable at a character that no formula has."""
+    if len(text) > LENGTH_LIMIT:
+        raise Unreadable("too long")
     out: list[Token] = []
     position, spaced = 0, False
     while position < len(text):
@@ -120,7 +123,7 @@ def tokens(text: str) -> list[Token]:
         if kind == "letters":
             out.extend(_word_or_letters(match[0], spaced or not out, text[position : position + 1], out))
         elif kind == "cmd":
-            out.append(_command(match[0], spaced))
+            out.extend(_commands(match[0], spaced))
         elif kind != "space":
             out.append(Token("num" if kind == "num" else "op", match[0], spaced))
         spaced = kind == "space"
@@ -139,8 +142,10 @@ def _text_group(text: str, start: int) -> tuple[str, int]:
 
 def _text_tokens(inner: str, *, behind_number: bool) -> list[Token]:
     r"""Words of a \text group; a function, a letter, a number or a sign in it means itself, but 5 \text{m} is metres."""
-    if behind_number and inner.strip() in _UNIT_LETTERS:
-        return [Token("word", inner.strip(), True)]
+    if behind_number and not any(c in "=0123456789\\" for c in inner):
+        return [
+            Token("word", w, True) if w.isalpha() else _text_token(w) for w in re.findall(r"[A-Za-z]+|[/,;:()]", inner)
+        ]
     found = re.findall(r"[A-Za-z][A-Za-z'.-]*|\d+(?:\.\d+)?|\\[A-Za-z]+|[-+=<>,;:()%/{}]", inner)
     return [_text_token(w) for w in found]
 
@@ -159,6 +164,18 @@ def _text_token(word: str) -> Token:
     return Token("word", word.rstrip(".'-"), True)
 
 
+def _commands(text: str, spaced: bool) -> list[Token]:
+    """\\omegat is \\omega t: golds that lost their blanks are common."""
+    token = _command(text, spaced)
+    if token.kind != "cmd" or len(text) < 4:
+        return [token]
+    known = [n for n in (*GREEK, "pi") if text.startswith("\\" + n) and 1 <= len(text) - len(n) - 1 <= 2]
+    if not known or text in KEPT:
+        return [token]
+    name = max(known, key=len)
+    return [_command("\\" + name, spaced), *(Token("sym", c, False) for c in text[len(name) + 1 :])]
+
+
 def _command(text: str, spaced: bool) -> Token:
     name = text[1:]
     if name in FUNCTIONS and name not in ("sqrt", "binom"):
@@ -171,6 +188,8 @@ def _command(text: str, spaced: bool) -> Token:
 def _word_or_letters(run: str, spaced: bool, following: str, before: list[Token]) -> list[Token]:
     """ "at" between spaces is a word, in e^{at} a product; "min" behind a number is a unit, elsewhere a function."""
     if run.lower() in UNIT_WORDS and before and before[-1].kind in ("num", "word"):
+        return [Token("word", run, spaced)]
+    if run.lower() == "times" and not following:
         return [Token("word", run, spaced)]
     if run.lower() in _SHORT_WORDS and spaced and not following.strip(" \n\t.,;:\\"):
         return [Token("word", run, spaced)]

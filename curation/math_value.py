@@ -60,6 +60,8 @@ class Evaluator:
                 return self.symbol(node.name)
             case "inf":
                 return self.mp.inf
+            case "scale":
+                return self.value(node.args[0])
             case "neg":
                 return -self.value(node.args[0])
             case "pct":
@@ -72,7 +74,10 @@ class Evaluator:
                     total = self.plus(total, self.value(a))
                 return total
             case "mul":
-                return self.times(self.value(node.args[0]), self.value(node.args[1]))
+                product = self.value(node.args[0])
+                for a in node.args[1:]:
+                    product = self.times(product, self.value(a))
+                return product
             case "div" | "ratio":
                 return self.divide(self.value(node.args[0]), self.value(node.args[1]))
             case "pow":

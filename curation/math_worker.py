@@ -6,9 +6,16 @@ import concurrent.futures
 import logging
 import re
 import resource
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
 MEMORY_BYTES = 1_500_000_000  # address space of one worker; math-verify itself needs 0.4 GB of it
+
+
+class Judged(NamedTuple):
+    outcome: str
+    why: str
+    seconds: float  # in the worker, without the wait for one
 
 
 def start() -> None:
@@ -17,16 +24,21 @@ def start() -> None:
     logging.disable(logging.CRITICAL)
 
 
-def outcome_of(future: concurrent.futures.Future[tuple[str, str]]) -> tuple[str, str]:
-    """(outcome, why) of a finished task; a killed or broken one is undetermined, with the reason."""
+def outcome_of(future: concurrent.futures.Future[Judged], timeout_s: float) -> Judged:
+    """The result of a finished task; a killed or broken one is undetermined, with the reason."""
     error = future.exception()
     if error is None:
         return future.result()
     if isinstance(error, TimeoutError):
-        return "undetermined", "timeout"
-    if isinstance(error, MemoryError):
-        return "undetermined", "out_of_memory"
-    return "undetermined", "worker_lost"
+        return Judged("undetermined", "timeout", timeout_s)
+    return Judged("undetermined", "out_of_memory" if isinstance(error, MemoryError) else "worker_lost", timeout_s)
+
+
+def timed(gold: str, answer: str) -> Judged:
+    """judge, with the seconds it took."""
+    started = time.perf_counter()
+    outcome, why = judge(gold, answer)
+    return Judged(outcome, why, time.perf_counter() - started)
 
 
 def judge(gold: str, answer: str) -> tuple[str, str]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import dataclasses
 import functools
 import importlib.metadata
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, overload
@@ -24,15 +26,16 @@ from curation.records import Verdict
 DOMAINS = ("math", "text", "countdown", "knights-and-knaves")
 MATH_VERSION = "1"  # raised whenever a verdict of the same texts may change
 ANSWER_LIMIT = 2000  # characters of an extracted answer; the longest gold of MATH, AIME and OlympiadBench has 380
+WEAK_RULES = frozenset({"last_math", "last_number"})  # found by position: where the gold stands near, neither is sure
+TAIL = 300  # characters at the end of a response that count as near
 LOOK_AHEAD = 256  # rows judged or waiting beyond the one due next
 
 
 class Waiting(NamedTuple):
     """A row whose verdict the slow tier owes."""
 
-    future: concurrent.futures.Future[tuple[str, str]]
-    verdict: Verdict
-    started: float
+    future: concurrent.futures.Future[tuple[str, str, float]]
+    verdict: Verdict  # all but the outcome and the reason
 
 
 @functools.cache
@@ -112,8 +115,9 @@ def _in_order(rows: Iterable[Verdict | Waiting]) -> Iterator[Verdict]:
 def _finished(row: Verdict | Waiting) -> Verdict:
     if isinstance(row, Verdict):
         return row
-    outcome, why = row.future.result()
-    return _verdict(outcome, why, row.verdict.extracted, row.verdict.rule, row.started)
+    outcome, why, seconds = row.future.result()
+    total_seconds = row.verdict.seconds + seconds
+    return dataclasses.replace(row.verdict, outcome=outcome, why=why, seconds=total_seconds)  # type: ignore[arg-type]
 
 
 def _judge(gold: str | None, response: str, domain: str, *, timeout_s: float, workers: int) -> Verdict | Waiting:
@@ -137,16 +141,25 @@ def _judge(gold: str | None, response: str, domain: str, *, timeout_s: float, wo
     if domain == "text":
         same = " ".join(bare.split()).casefold() == " ".join(found.text.split()).casefold()
         return _verdict("correct" if same else "incorrect", "equal" if same else "different", *found, started)
-    return _judge_math(bare, found.text, found.rule, started, timeout_s, workers)
+    return _judge_math(bare, found.text, found.rule, response, started, timeout_s, workers)
 
 
-def _judge_math(gold: str, answer: str, rule: str, started: float, timeout_s: float, workers: int) -> Verdict | Waiting:
+def _judge_math(
+    gold: str, answer: str, rule: str, response: str, started: float, timeout_s: float, workers: int
+) -> Verdict | Waiting:
     if max(len(gold), len(answer)) > ANSWER_LIMIT:
         return _verdict("undetermined", "too_long", answer[:ANSWER_LIMIT], rule, started)
     if decided := math_exact.compare(gold, answer):
+        if decided.outcome == "incorrect" and rule in WEAK_RULES and _mentions(response[-TAIL:], gold):
+            decided = math_exact.Decision("undetermined", "ambiguous")
         return _verdict(*decided, answer, rule, started)
     future = math_server.shared(workers).ask(gold, answer, timeout_s)
-    return Waiting(future, _verdict("undetermined", "", answer, rule, started), started)
+    return Waiting(future, _verdict("undetermined", "", answer, rule, started))
+
+
+def _mentions(text: str, gold: str) -> bool:
+    """Does the gold stand in the text by itself, not as a part of a longer number?"""
+    return re.search(rf"(?<![\w.]){re.escape(gold)}(?![\w.]*\w)", text) is not None
 
 
 def _judge_gold(gold: str | None, domain: str, *, timeout_s: float, workers: int) -> Verdict | Waiting:
@@ -156,7 +169,12 @@ def _judge_gold(gold: str | None, domain: str, *, timeout_s: float, workers: int
         return _verdict("undetermined", "no_gold", None, None, started)
     if domain != "math":
         return _judge(gold, gold or "", domain, timeout_s=timeout_s, workers=workers)
-    return _judge_math(bare, bare, "gold", started, timeout_s, workers)
+    if len(bare) > ANSWER_LIMIT:
+        return _verdict("undetermined", "too_long", bare[:ANSWER_LIMIT], "gold", started)
+    if math_exact.readable(bare):
+        return _verdict("correct", "equal", bare, "gold", started)
+    future = math_server.shared(workers).ask(bare, bare, timeout_s)
+    return Waiting(future, _verdict("undetermined", "", bare, "gold", started))
 
 
 def _verdict(outcome: str, why: str, extracted: str | None, rule: str | None, started: float) -> Verdict:
