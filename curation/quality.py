@@ -1,26 +1,40 @@
 """Why a trace must not be in a training set, whatever its answer.
 
-Each fault names its source. The thresholds were set on 2,536 published good traces, none of which is dropped (their highest
-share of repeated runs is 0.06), and on 23,000 outputs of weaker models, whose loops begin near 0.2.
+Each fault names its source. The thresholds on repetition were set by reading: none of 2,536 published good traces comes
+near (their highest share of repeated runs is 0.06), and of 23,000 outputs of weaker models those above were read by hand.
+Short answers that state a solution twice, tables and lists of cases stay; an answer of a thousand words that says a quarter
+of it again does not.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
 
-_RUN = 20  # words; open-r1's repetition penalty counts runs too (rewards.py), Demystifying Long CoT uses 40 tokens
-_MAX_REPEATED_RUNS = 0.2  # share of runs seen before
-_MAX_REPEATED_LINES = 0.3  # share of characters in lines seen before; Gopher (2112.11446, table A1) has 0.2, for prose
-_LINE_CHARACTERS = 20  # shorter lines repeat by nature: \[, "So", a sum's next step
+import numpy as np
+
+from curation.shingles import U64, mix
+
+_RUN = 20  # words; open-r1's repetition penalty counts runs too (rewards.py), Demystifying Long CoT has 40 tokens
+_MAX_REPEATED = (
+    0.5  # share of runs, or of characters in lines, that stood before; a solution stated twice is just under
+)
+_MAX_REPEATED_LONG = 0.25  # share of runs, in a text of _LONG_WORDS or more
+_LONG_WORDS = 600
+_MAX_TIMES = 8  # one run so often, with _LEAST_REPEATED of all runs repeated, is a loop that the model left again
+_LEAST_REPEATED = 0.15
 _LEAST_WORDS = 100  # under this a share says little
+_LINE_CHARACTERS = 20  # shorter lines repeat by nature: \\[, "So", a sum's next step (Gopher, 2112.11446, table A1)
 _TAIL_WORDS = 3_000  # how much of the end is searched for a loop; the longest period seen was 636 words
 _TAIL_REPEATS = 3
 _TAIL_LEAST_WORDS = 60
 
+_ERROR_CHARACTERS = 2_000  # longer texts are answers about errors
 _ERROR_TEXT = re.compile(  # responses that are a client's error message, as curator and home-made loops store them
     r"\s*(?:error after \d+ attempts|(?:api|openai|litellm|internal server|request|rate ?limit) ?error\b|error code: \d{3}\b"
-    r"|traceback \(most recent call last\)|<html>|\{\s*['\"](?:error|detail)['\"]\s*:)",
+    r"|traceback \(most recent call last\)|<html>|\{\s*['\"]error['\"]\s*:)",
     re.IGNORECASE,
 )
 _SPECIAL = re.compile(
@@ -28,8 +42,10 @@ _SPECIAL = re.compile(
     r"|assistant|system|begin_of_thought|end_of_thought|begin_of_solution|end_of_solution)\|>"
     r"|<｜[^｜>]{1,40}｜>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>"
 )
+_SPECIAL_STARTS = ("<|", "<｜", "_of_turn>", "INST]", "SYS>")  # looked for first, which is ten times as fast
 _THINK_TAG = re.compile(r"</?think>")
-_ONE_CHARACTER = re.compile(r"([^\s\-=_*.#~|&+])\1{199}")
+_STRETCH = 200  # characters; that many alike, letters or digits, are no text
+_DIVIDERS = frozenset(" \n\t-=_*.#~|&+")
 
 
 def trace_fault(
@@ -39,8 +55,8 @@ def trace_fault(
     error: str | None,
     *,
     require_thinking: bool,
-    max_repeated_runs: float = _MAX_REPEATED_RUNS,
-    max_repeated_lines: float = _MAX_REPEATED_LINES,
+    max_repeated: float = _MAX_REPEATED,
+    max_repeated_long: float = _MAX_REPEATED_LONG,
 ) -> str | None:
     """A short reason why a trace must not be trained on, None if nothing is wrong; in time linear in the text.
 
@@ -50,7 +66,7 @@ def trace_fault(
     broken_text: undecodable characters or special tokens left in the text. repetitive: the same runs of words or lines over
     and over, or an end that loops (R1 2501.12948, section 2.3.3, drops such traces by readability).
     """
-    if finish == "error" or error is not None or (reasoning is None and _ERROR_TEXT.match(answer_text)):
+    if finish == "error" or error is not None or (reasoning is None and _is_error(answer_text)):
         return "request_failed"
     if finish == "length":
         return "truncated"
@@ -59,20 +75,37 @@ def trace_fault(
     if require_thinking and (reasoning is None or not reasoning.strip()):
         return "missing_thinking"
     text = answer_text if reasoning is None else f"{reasoning}\n{answer_text}"
-    if "\ufffd\ufffd" in text or "\0" in text or _SPECIAL.search(text) or _THINK_TAG.search(answer_text):
+    if "\ufffd\ufffd" in text or "\0" in text or _special(text) or _THINK_TAG.search(answer_text):
         return "broken_text"
-    if _loops(text, max_repeated_runs, max_repeated_lines):
+    if _loops(text, max_repeated, max_repeated_long):
         return "repetitive"
     return None
 
 
-def _loops(text: str, max_runs: float, max_lines: float) -> bool:
-    if _ONE_CHARACTER.search(text):
+def _special(text: str) -> bool:
+    return any(sign in text for sign in _SPECIAL_STARTS) and _SPECIAL.search(text) is not None
+
+
+def _is_error(text: str) -> bool:
+    return len(text) < _ERROR_CHARACTERS and _ERROR_TEXT.match(text) is not None
+
+
+def _loops(text: str, most: float, most_long: float) -> bool:
+    if _one_character(text):
         return True
     units = _units(text)
-    if _tail_loops(units):
+    share, times, again = repeated_runs(units)
+    if again and _tail_loops(units):
         return True
-    return len(units) >= _LEAST_WORDS and (repeated_runs(units) >= max_runs or repeated_lines(text) >= max_lines)
+    if len(units) < _LEAST_WORDS:
+        return False
+    limit = min(most, most_long) if len(units) >= _LONG_WORDS else most
+    return share >= limit or (share >= _LEAST_REPEATED and times >= _MAX_TIMES) or repeated_lines(text) >= most
+
+
+def _one_character(text: str) -> bool:
+    pieces = (text[at : at + _STRETCH] for at in range(0, len(text) - _STRETCH + 1, _STRETCH))
+    return any(piece[0] == piece[-1] and piece[0] not in _DIVIDERS and len(set(piece)) == 1 for piece in pieces)
 
 
 def _units(text: str) -> list[str]:
@@ -81,10 +114,33 @@ def _units(text: str) -> list[str]:
     return found if len(text) < 15 * len(found) else list(text)
 
 
-def repeated_runs(units: list[str]) -> float:
-    """Share of the runs of _RUN words that stood in the text before, in [0, 1]."""
-    runs = list(zip(*(units[start:] for start in range(_RUN)), strict=False))
-    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+class Runs(NamedTuple):
+    share: float  # of the runs that stood in the text before, in [0, 1]
+    times: int  # how often the most frequent one stands
+    again: bool  # the last one stood before, as it must where the end loops
+
+
+def repeated_runs(units: Sequence[str]) -> Runs:
+    """How much of a text consists of runs of 20 words that stood in it before.
+
+    Runs are compared by 64-bit hashes, built by doubling: 1, 2, 4, 8, 16 and 16 + 4 words.
+    """
+    if len(units) < _RUN:
+        return Runs(0.0, 0, False)
+    one = mix(np.fromiter(map(hash, units), np.int64, count=len(units)).view(np.uint64))
+    two = _joined(one, one, 1)
+    four = _joined(two, two, 2)
+    eight = _joined(four, four, 4)
+    runs = _joined(_joined(eight, eight, 8), four, 16)
+    distinct, counts = np.unique(runs, return_counts=True)
+    again = int(counts[np.searchsorted(distinct, runs[-1])]) > 1
+    return Runs(1 - len(distinct) / len(runs), int(counts.max()), again)
+
+
+def _joined(left: U64, right: U64, distance: int) -> U64:
+    """Hash of each run that starts with `left` and goes on with the run of `right` that starts `distance` words later."""
+    both = left[: len(right) - distance] * np.uint64(3) + right[distance : distance + len(left)]
+    return mix(both)
 
 
 def repeated_lines(text: str) -> float:
