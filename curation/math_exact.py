@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import Literal, NamedTuple
 
 from curation.math_compare import compare_readings
-from curation.math_forms import NUMBERS, Reading, read
+from curation.math_forms import Reading, read
+from curation.math_lexicon import COUNTING
 from curation.math_node import number, symbols, walk
 from curation.math_text import normalise, words
 from curation.math_tokens import Unreadable
@@ -104,36 +105,10 @@ def _no_number(answer: str) -> bool:
     """Only words, and none that counts: "cannot be determined" is no rendering of 17."""
     answer = answer.replace("\\text", " ").replace("$", " ")
     found = re.findall(r"[a-z]+", answer.lower())
-    return answer.isascii() and not re.search(r"[\d\\^]", answer) and not any(w in _COUNTING for w in found)
+    return answer.isascii() and not re.search(r"[\d\\^]", answer) and not any(w in COUNTING for w in found)
 
 
 _ARITHMETIC = frozenset({"num", "neg", "add", "mul", "div", "pow", "deg", "pct", "fn", "fact", "abs", "scale"})
-_COUNTING = frozenset(NUMBERS) | {
-    "half",
-    "halves",
-    "third",
-    "thirds",
-    "quarter",
-    "pi",
-    "sqrt",
-    "root",
-    "e",
-    "once",
-    "twice",
-}
-_COUNTING |= {
-    "thirty",
-    "forty",
-    "fifty",
-    "sixty",
-    "seventy",
-    "eighty",
-    "ninety",
-    "hundred",
-    "thousand",
-    "million",
-    "dozen",
-}
 
 
 def _compare_without_thousands(gold: str, answer: str) -> bool:

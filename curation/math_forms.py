@@ -5,8 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
+from curation.math_lexicon import CUT, DOUBT, FILLERS, NUMBERS, SCALES
 from curation.math_node import Node, depth
-from curation.math_parse import Parser
+from curation.math_parse import Expression
 from curation.math_text import normalise
 from curation.math_tokens import Token, Unreadable, tokens
 
@@ -23,158 +24,8 @@ _RELATIONS = {
     "!=": "!=",
 }
 _RELATIONS |= {r"\in": "in", r"\approx": "~", r"\equiv": "==", r"\sim": "~", r"\simeq": "~"}
-_CUT = frozenset({"where", "for", "such", "with", "since", "because", "given", "assuming", "on", "when", "as"})
-_DOUBT = frozenset(
-    {"if", "not", "no", "except", "unless", "otherwise", "mod", "modulo", "least", "most", "than", "between", "without"}
-)
-_DOUBT |= {
-    "exceeds",
-    "multiple",
-    "multiples",
-    "times",
-    "prime",
-    "odd",
-    "even",
-    "never",
-    "under",
-    "over",
-    "before",
-    "after",
-    "per",
-}
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-NUMBERS = dict(
-    zip(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-            "twenty",
-        ],
-        range(21),
-        strict=True,
-    )
-)
-
-
-_FILLERS = frozenset(
-    {
-        "only",
-        "about",
-        "approximately",
-        "approx",
-        "exactly",
-        "the",
-        "is",
-        "are",
-        "total",
-        "of",
-        "answer",
-        "value",
-        "equals",
-    }
-    | {
-        "equal",
-        "to",
-        "rs",
-        "usd",
-        "us",
-        "around",
-        "roughly",
-        "either",
-        "both",
-        "just",
-        "thus",
-        "so",
-        "therefore",
-        "option",
-    }
-)
 TREE_LIMIT = 80  # levels; evaluation takes two frames of the stack for each
-_REMARK_LIMIT = 6  # words behind one value: "40 square feet of carpet" has four
-
-
-CONVERTIBLE = frozenset(
-    {
-        "second",
-        "seconds",
-        "sec",
-        "minute",
-        "minutes",
-        "min",
-        "hour",
-        "hours",
-        "hr",
-        "hrs",
-        "h",
-        "day",
-        "days",
-        "week",
-        "weeks",
-    }
-    | {
-        "month",
-        "months",
-        "year",
-        "years",
-        "mm",
-        "cm",
-        "m",
-        "km",
-        "meter",
-        "meters",
-        "kilometer",
-        "kilometers",
-        "inch",
-        "inches",
-    }
-    | {
-        "foot",
-        "feet",
-        "ft",
-        "yard",
-        "yards",
-        "mile",
-        "miles",
-        "g",
-        "kg",
-        "gram",
-        "grams",
-        "kilogram",
-        "kilograms",
-        "cents",
-    }
-    | {
-        "ounce",
-        "ounces",
-        "pound",
-        "pounds",
-        "liter",
-        "liters",
-        "ml",
-        "milliliters",
-        "centimeters",
-        "millimeters",
-        "tons",
-    }
-)
+REMARK_LIMIT = 6  # words behind one value: "40 square feet of carpet" has four
 
 
 class Reading(NamedTuple):
@@ -189,14 +40,14 @@ def read(text: str, *, thousands: bool = True) -> Reading:
     found, doubtful = _without_condition(found)
     if not found:
         raise Unreadable("nothing")
-    parser = _Statement(found)
+    parser = Statement(found)
     node = parser.statement()
     if parser.peek().kind != "end":
         raise Unreadable(parser.peek().text)
     if depth(node) > TREE_LIMIT:
         raise Unreadable("too deep")
     remarks = tuple(parser.remarks)
-    return Reading(node, remarks, doubtful or any(w in _DOUBT for w in remarks))
+    return Reading(node, remarks, doubtful or any(w in DOUBT for w in remarks))
 
 
 def _without_condition(found: list[Token]) -> tuple[list[Token], bool]:
@@ -209,7 +60,7 @@ def _without_condition(found: list[Token]) -> tuple[list[Token], bool]:
             depth += 1
         elif token.text in (")", "]", "}", r"\}"):
             depth -= 1
-        elif i and depth <= 0 and ((token.kind == "word" and token.text.lower() in _CUT) or token.text == r"\forall"):
+        elif i and depth <= 0 and ((token.kind == "word" and token.text.lower() in CUT) or token.text == r"\forall"):
             end = i - 1 if found[i - 1].text in (",", ";", "(") else i
             rest, doubtful = _next_clause(found[i + 1 :])
             return found[:end] + rest, doubtful or token.text.lower() not in ("for", r"\forall")
@@ -225,7 +76,9 @@ def _next_clause(rest: list[Token]) -> tuple[list[Token], bool]:
     return [], False
 
 
-class _Statement(Parser):
+class Statement(Expression):
+    """Reads clauses and what joins them; words that are no part of the value are kept as remarks."""
+
     def __init__(self, found: list[Token]) -> None:
         super().__init__(found)
         self.remarks: list[str] = []
@@ -261,7 +114,7 @@ class _Statement(Parser):
         node = self.scaled(node)
         known = len(self.remarks)
         self.unit()
-        if len(self.remarks) - known > _REMARK_LIMIT:
+        if len(self.remarks) - known > REMARK_LIMIT:
             raise Unreadable("prose")
         return Node("rel", (Node("text", name=label), node), name="=") if label else node
 
@@ -281,7 +134,7 @@ class _Statement(Parser):
         """Skip the words that may stand before a value; any other word makes it prose."""
         while self.peek().kind == "word" and self.peek().text.lower() not in NUMBERS:
             word = self.next().text.lower()
-            if word not in _FILLERS:
+            if word not in FILLERS:
                 raise Unreadable(word)
         if self.peek().text == "a" and self.peek(1).kind == "word":
             raise Unreadable("prose")
@@ -333,8 +186,8 @@ class _Statement(Parser):
             self.remarks.append(token.text.lower())
 
     def scaled(self, node: Node) -> Node:
-        while self.peek().kind == "word" and self.peek().text.lower() in _SCALES:
-            factor = Node("num", value=Fraction(_SCALES[self.next().text.lower()]))
+        while self.peek().kind == "word" and self.peek().text.lower() in SCALES:
+            factor = Node("num", value=Fraction(SCALES[self.next().text.lower()]))
             node = Node("scale", (Node("mul", (node, factor)), node))
         return node
 
@@ -372,21 +225,16 @@ class _Statement(Parser):
             return Node("num", value=Fraction(NUMBERS[token.text.lower()]))
         return self.expression()
 
-
-def set_content(parser: Parser) -> Node:
-    r"""What follows `\{`: members, or members with a condition."""
-    inner = parser if isinstance(parser, _Statement) else None
-    if inner is None:
-        raise Unreadable("set")
-    if inner.take(r"\}"):
-        return Node("set")
-    bars, inner.bars = inner.bars, 1
-    first = inner.statement()
-    if inner.take("|", ":"):
-        condition = inner.statement()
-        node = Node("builder", (first, condition))
-    else:
-        node = Node("set", first.args if first.op == "list" else (first,))
-    inner.bars = bars
-    inner.expect(r"\}")
-    return node
+    def braces(self) -> Node:
+        """Members of a set, or members with a condition behind a bar."""
+        if self.take(r"\}"):
+            return Node("set")
+        bars, self.bars = self.bars, 1
+        first = self.statement()
+        if self.take("|", ":"):
+            node = Node("builder", (first, self.statement()))
+        else:
+            node = Node("set", first.args if first.op == "list" else (first,))
+        self.bars = bars
+        self.expect(r"\}")
+        return node

@@ -84,8 +84,8 @@ def _at(a: Node, b: Node, point: dict[str, Fraction]) -> Answer:
         if isinstance(left, Fraction) and isinstance(right, Fraction):
             return "equal" if left == right else "different"
         left, right = evaluator.approximate(left), evaluator.approximate(right)
-        if left == right and not evaluator.mp.isfinite(left):
-            return "equal"
+        if evaluator.mp.isinf(left) and evaluator.mp.isinf(right):
+            return "equal" if left == right else "different"
         gap, size = abs(left - right), max(abs(left), abs(right))
         if not evaluator.mp.isfinite(gap):
             return "different" if evaluator.mp.isfinite(left) != evaluator.mp.isfinite(right) else "unknown"
@@ -98,6 +98,42 @@ def _at(a: Node, b: Node, point: dict[str, Fraction]) -> Answer:
     if close or (shrank and gap < evaluator.mp.mpf(10) ** -(HIGH_DIGITS - 25)):
         return "unknown" if evaluator.rounded else "equal"
     return "different"
+
+
+def unshared_root(left: Node, right: Node) -> bool:
+    """Is there a point where left is 0 and right is not? Searched along one symbol, the others held."""
+    names = sorted(symbols(left))
+    for bounds in _RANGES:
+        held = {n: _drawn(n, bounds) for n in names[1:]}
+        for i in range(-12, 12):
+            low, high = Fraction(i), Fraction(i + 1)
+            if (root := _bisected(left, names[0], held, low, high)) is not None:
+                value = _real_at(right, {**held, names[0]: root})
+                return value is not None and abs(value) > 1e-6
+    return False
+
+
+def _bisected(node: Node, name: str, held: dict[str, Fraction], low: Fraction, high: Fraction) -> Fraction | None:
+    """A root between two points of different sign, to 2^-40."""
+    at_low, at_high = (_real_at(node, {**held, name: x}) for x in (low, high))
+    if at_low is None or at_high is None or at_low * at_high > 0:
+        return None
+    for _ in range(40):
+        middle = (low + high) / 2
+        value = _real_at(node, {**held, name: middle})
+        if value is None:
+            return None
+        low, high = (middle, high) if value * at_low > 0 else (low, middle)
+    return (low + high) / 2
+
+
+def _real_at(node: Node, point: dict[str, Fraction]) -> float | None:
+    evaluator = Evaluator(LOW_DIGITS, point)
+    try:
+        value = evaluator.approximate(evaluator.value(node))
+    except CannotEvaluate:
+        return None
+    return None if evaluator.mp.im(value) or not evaluator.mp.isfinite(value) else float(evaluator.mp.re(value))
 
 
 def real_value(node: Node, digits: int = LOW_DIGITS) -> Any | None:

@@ -36,7 +36,7 @@ _SIZES = re.compile(
     r"\\(?:left|right|[bB]ig{1,2}[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits)(?![A-Za-z])"
 )
 _SPACING = re.compile(
-    r"(?<!\\)\\[,;:!> \[\]()]|~|\\(?:quad|qquad|hfill|enspace|thinspace|hspace\{[^{}]{0,9}\}|vspace\{[^{}]{0,9}\})(?![A-Za-z])|&nbsp;"
+    r"(?<!\\)\\[,;:!> \[\]()]|~|\\(?:q?quad|hfill|enspace|thinspace|[hv]space\{[^{}]{0,9}\})(?![A-Za-z])|&nbsp;"
 )
 _SPACE_IN_NUMBER = re.compile(r"(?<=\d)(?:\\[,;! ]|\{,\}|,\\!|,\{\}|\\,)(?=\d{3}(?!\d))")
 _NAMES = (
@@ -52,7 +52,8 @@ _NAMES = (
     (re.compile(r"\\phantom\s?(?:\{[^{}]{0,20}\})?"), " "),
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
-    (re.compile(r"\^?\s?\\(?:degree|textdegree|textcirc)(?![A-Za-z])|\^\s?\\circ|\^\s?\{\s?\\circ\s?\}|\^\s?o(?![A-Za-z])"), r"\\degree "),
+    (re.compile(r"\^?\s?\\(?:degree|textdegree|textcirc)(?![A-Za-z])"), r"\\degree "),
+    (re.compile(r"\^\s?\\circ|\^\s?\{\s?\\circ\s?\}|\^\s?o(?![A-Za-z])"), r"\\degree "),
     (re.compile(r"\\(?:varnothing)(?![A-Za-z])"), r"\\emptyset "),
     (re.compile(r"\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|\\[lr]vert(?![A-Za-z])"), "|"),
     (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"),

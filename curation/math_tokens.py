@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from curation.math_lexicon import CONSTANTS, FUNCTIONS, GREEK, SHORT_WORDS, UNIT_WORDS
+
 
 class Token(NamedTuple):
     kind: str  # num, sym, fn, word, cmd, op
@@ -16,85 +18,6 @@ class Unreadable(Exception):
     """The text is no formula that this grammar knows; another tier may read it."""
 
 
-FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "arccot",
-        "asin",
-        "acos",
-        "atan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "ln",
-        "log",
-        "lg",
-        "exp",
-        "sqrt",
-        "abs",
-        "floor",
-        "ceil",
-        "gcd",
-        "lcm",
-        "min",
-        "max",
-        "binom",
-        "det",
-    ]
-)
-GREEK = frozenset(
-    [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "varepsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "vartheta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "rho",
-        "sigma",
-        "tau",
-        "upsilon",
-        "phi",
-        "varphi",
-        "chi",
-        "psi",
-        "omega",
-        "Gamma",
-        "Delta",
-        "Theta",
-        "Lambda",
-        "Xi",
-        "Pi",
-        "Sigma",
-        "Phi",
-        "Psi",
-        "Omega",
-        "ell",
-        "hbar",
-        "mho",
-        "aleph",
-        "R",
-    ]
-)
-_CONSTANT_WORDS = {"pi": r"\pi", "infinity": r"\infty", "inf": r"\infty", "infty": r"\infty", "oo": r"\infty", "cup": r"\cup", "union": r"\cup", "cdot": r"\cdot", "frac": r"\frac", "times": r"\times"}  # fmt: skip
 _TOKEN = re.compile(
     r"(?P<space>\s+)|(?P<num>\d+(?:\.\d+)?(?:[eE][-+]?\d{1,4}(?![\w.]))?|\.\d+)|(?P<text>\\text\s?\{)|(?P<cmd>\\[A-Za-z]+)"
     r"|(?P<brace>\\[{}|])|(?P<row>\\\\)|(?P<letters>[A-Za-z]+)|(?P<op><=|>=|!=|==|[-+*/^_!=<>,;:|()\[\]{}'%&])"
@@ -191,7 +114,7 @@ def _word_or_letters(run: str, spaced: bool, following: str, before: list[Token]
         return [Token("word", run, spaced)]
     if run.lower() == "times" and not following:
         return [Token("word", run, spaced)]
-    if run.lower() in _SHORT_WORDS and spaced and not following.strip(" \n\t.,;:\\"):
+    if run.lower() in SHORT_WORDS and spaced and not following.strip(" \n\t.,;:\\"):
         return [Token("word", run, spaced)]
     return _letters(run, spaced)
 
@@ -202,8 +125,8 @@ def _letters(run: str, spaced: bool) -> list[Token]:
         return [Token("sym", run, spaced)]
     if run.lower() in FUNCTIONS:
         return [Token("fn", run.lower(), spaced)]
-    if run.lower() in _CONSTANT_WORDS:
-        return [Token("cmd", _CONSTANT_WORDS[run.lower()], spaced)]
+    if run.lower() in CONSTANTS:
+        return [Token("cmd", CONSTANTS[run.lower()], spaced)]
     for name in ("sqrt", "pi", "sin", "cos", "tan", "log", "ln"):
         if run.endswith(name) and len(run) - len(name) <= 2 and run.lower() not in ("begin",):
             head = _letters(run[: -len(name)], spaced)
@@ -211,87 +134,3 @@ def _letters(run: str, spaced: bool) -> list[Token]:
     if len(run) > 3:
         return [Token("word", run, spaced)]
     return [Token("sym", letter, spaced and i == 0) for i, letter in enumerate(run)]
-
-
-_SHORT_WORDS = frozenset(
-    [
-        "and",
-        "or",
-        "if",
-        "no",
-        "yes",
-        "not",
-        "is",
-        "are",
-        "all",
-        "for",
-        "any",
-        "the",
-        "of",
-        "in",
-        "at",
-        "to",
-        "by",
-        "on",
-        "per",
-        "day",
-        "km",
-        "one",
-        "two",
-        "six",
-        "ten",
-        "odd",
-        "may",
-        "sum",
-        "max",
-        "min",
-        "let",
-        "our",
-        "has",
-        "its",
-        "but",
-        "mod",
-        "am",
-        "pm",
-        "rd",
-        "th",
-        "st",
-        "nd",
-        "so",
-        "we",
-        "no",
-    ]
-)
-UNIT_WORDS = frozenset(
-    [
-        "cm",
-        "mm",
-        "km",
-        "kg",
-        "mg",
-        "ml",
-        "ft",
-        "in",
-        "lb",
-        "lbs",
-        "oz",
-        "mi",
-        "mph",
-        "kmh",
-        "hr",
-        "hrs",
-        "min",
-        "sec",
-        "cc",
-        "rad",
-        "deg",
-        "hz",
-        "khz",
-        "pa",
-        "kpa",
-        "mol",
-        "kj",
-        "mw",
-        "kw",
-    ]
-)

@@ -12,7 +12,7 @@ import zlib
 from fractions import Fraction
 from typing import Any
 
-from curation.math_node import CONSTANTS, Node, number
+from curation.math_node import Node
 
 BITS_LIMIT = 64_000  # exact integers beyond it become approximate: 2024^4046 has 44,437 bits
 BUDGET = 60_000  # about 0.2 s of arithmetic; one multiplication of 64,000-bit integers costs 4,096 of it
@@ -52,9 +52,7 @@ class Evaluator:
         """Fraction, mpf or mpc."""
         self.charge(1)
         match node.op:
-            case "num":
-                return node.value
-            case "based":
+            case "num" | "based":
                 return node.value
             case "sym":
                 return self.symbol(node.name)
@@ -295,6 +293,3 @@ def _integer_root(value: int, n: int) -> int | None:
         return None
     root = math.isqrt(value) if n == 2 else round(value ** (1 / n)) if value.bit_length() < 900 else -1
     return root if root >= 0 and root**n == value else None
-
-
-__all__ = ["CONSTANTS", "CannotEvaluate", "Evaluator", "number"]
