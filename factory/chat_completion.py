@@ -39,11 +39,11 @@ async def attempt(session: aiohttp.ClientSession, url: str, body: dict[str, Any]
         async with session.post(url, json=body, allow_redirects=False) as response:
             content = await response.read()
     except aiohttp.ConnectionTimeoutError as error:
-        return Failure("unreachable", str(error))
+        return Failure("unreachable", f"cannot be reached: {error}")
     except TimeoutError:
         return Failure("again", f"no byte for {session.timeout.sock_read:g} s")
     except aiohttp.ClientConnectorError as error:
-        return Failure("unreachable", str(error))
+        return Failure("unreachable", f"cannot be reached: {error}")
     except aiohttp.ClientError as error:
         return Failure("again", f"connection lost: {type(error).__name__}: {error}"[:QUOTED_CHARACTERS])
     if response.status != 200:
