@@ -12,7 +12,6 @@ does, and each call below first looks at what is already there, so that a repeti
 from __future__ import annotations
 
 import hashlib
-import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from cards.dataset_card import hand_written, keep_hand_written
-from cards.retry import patiently
+from cards.retry import patiently, set_client_timeout
 from cards.run_facts import read_json
 from curation.errors import UserError
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 # dot are locks and half-written files.
 _FILES = ("README.md", "recipe.json", "manifest.json", "funnel.json", "contamination.parquet")
 _FOLDERS = ("dataset", "rejected")
-_NAME = re.compile(r"(?:[\w.-]+/)?[\w.-]+")
 _TITLE = "factory"
 _FILES_PER_COMMIT = 100  # the Hub's advice is 50 to 100 files a commit (hub documentation, storage-limits)
 
@@ -69,14 +67,18 @@ def push(
     cannot be reached or keeps failing: nothing is visible on main then, and the same command goes on where it stopped.
     """
     from huggingface_hub import HfApi, get_token
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
 
-    if not _NAME.fullmatch(repo):
-        raise UserError(f"{repo!r} is no repository name: wanted NAME or OWNER/NAME")
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise UserError(f"{repo!r} is no repository name: wanted NAME or OWNER/NAME ({error})") from None
     local = _local_files(run)
     token = token or get_token()
     if token is None:
         raise UserError("no Hugging Face token: run `hf auth login` or set HF_TOKEN to a token with write access")
+    set_client_timeout()
     api = HfApi(endpoint=endpoint, token=token, library_name="cot-factory")
     try:
         return _push(api, run, repo, local, private, dry_run)

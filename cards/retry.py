@@ -13,6 +13,7 @@ T = TypeVar("T")
 
 WAITS_S = (1, 2, 4, 8, 16)
 LONGEST_WAIT_S = 300  # one window of the Hub's rate limits (hub documentation, rate-limits)
+SILENCE_S = 300.0  # between two bytes, either way; merging a large pull request takes the Hub minutes
 _TRANSIENT = (429, 500, 502, 503, 504)
 
 
@@ -36,6 +37,25 @@ def patiently(call: Callable[[], T]) -> T:
             # JSONDecodeError: the check of a card's metadata reads the body before it looks at the status.
             time.sleep(wait_s)
     return call()
+
+
+def set_client_timeout() -> None:
+    """Give huggingface_hub's shared client a limit: it has none, and a Hub that falls silent would hold it for ever."""
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    def client() -> httpx.Client:
+        made = default_client_factory()
+        # A hook and not `made.timeout`: listings pass `timeout=None` with the request, which would win.
+        made.event_hooks = {"request": [*made.event_hooks["request"], _limit_silence]}
+        return made
+
+    set_client_factory(client)
+
+
+def _limit_silence(request: httpx.Request) -> None:
+    limits = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = {k: limits.get(k) or SILENCE_S for k in ("connect", "read", "write", "pool")}
 
 
 def _asked_wait_s(response: httpx.Response) -> int | None:

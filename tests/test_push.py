@@ -8,15 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import polars as pl
 import pytest
-from hub_server import TOKEN, Blob, Fault, Hub, blob, hub_server
+from hub_server import TOKEN, hub_server
+from hub_store import KILL, SILENCE, Fault, Hub, Pull, blob
 from make_run import make_run
 
 import cards.retry
-from cards.dataset_card import HAND_CLOSE, HAND_OPEN, hand_written, write_card
+from cards.dataset_card import HAND_CLOSE, hand_written, write_card
 from cards.push import PushResult, push
 from curation.errors import UserError
 
@@ -127,7 +129,7 @@ STEPS = (
     "POST /api/datasets/tester/sums/discussions/1/merge",
     "POST /api/datasets/tester/sums/tag",
 )
-TROUBLE = {
+TROUBLE: dict[str, dict[str, Any]] = {
     "429": {"status": 429, "headers": {"Retry-After": "0"}},
     "503": {"status": 503, "headers": {"Retry-After": "0"}},
     "cut": {"status": 0},
@@ -141,8 +143,236 @@ def test_trouble_at_any_step_is_survived(
     hub: Hub, run: Path, step: str, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    hub.faults.append(Fault(step, **TROUBLE[trouble]))  # type: ignore[arg-type]
+    hub.faults.append(Fault(step, **TROUBLE[trouble]))
     send(hub, run)
     assert hub.faults[0].times == 0, "the step was never reached"
     assert on_main(hub) == published(run)
     assert [p.status for p in hub.repos[REPO].pulls] == ["merged"]
+
+
+PUSHER = """
+import sys, cards.retry
+from pathlib import Path
+from cards.push import push
+cards.retry.WAITS_S = ()
+push(Path(sys.argv[1]), sys.argv[2], token=sys.argv[3], endpoint=sys.argv[4])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True], ids=["before the work", "after the work"])
+def test_killed_at_any_step_it_shows_nothing_and_goes_on(hub: Hub, run: Path, tmp_path: Path, after: bool) -> None:
+    for step in STEPS:
+        hub.forget()
+        hub.faults = [Fault(step, KILL, after=after)]
+        command = [sys.executable, "-c", PUSHER, str(run), REPO, TOKEN, hub.url]
+        settings = os.environ | {"HF_HUB_DISABLE_XET": "1"}
+        hub.victim = subprocess.Popen(command, env=settings, stderr=subprocess.DEVNULL, text=True)
+        assert hub.victim.wait(60) == -9, f"{step} was never reached"
+        held = on_main(hub) if REPO in hub.repos else {}
+        assert held in ({}, published(run)), step
+        send(hub, run)
+        assert on_main(hub) == published(run), step
+        assert [p.status for p in hub.repos[REPO].pulls] == ["merged"], step
+        assert len(hub.repos[REPO].commits) == 3, step  # the first one, ours, the merge
+
+
+def test_a_resumed_push_sends_only_what_is_missing(hub: Hub, run: Path) -> None:
+    hub.faults.append(Fault("PUT /lfs/", 400, skip=3))
+    with pytest.raises(UserError, match="the Hub answered 400"):
+        send(hub, run)
+    assert on_main(hub) == {}
+    stored = {p.name for p in hub.lfs.iterdir()}
+    before = len(hub.requests)
+    send(hub, run)
+    assert on_main(hub) == published(run)
+    assert len(stored) >= 3 and not [r for r in hub.requests[before:] if r.removeprefix("PUT /lfs/") in stored]
+
+
+def test_many_files_go_in_several_commits_and_appear_at_once(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cards.push._FILES_PER_COMMIT", 4)
+    run = make_run(tmp_path / "many", problems=11, per_shard=1)
+    write_card(run)
+    hub.faults.append(Fault("/commit/", 400, skip=2))
+    with pytest.raises(UserError, match="nothing changed on main"):
+        send(hub, run)
+    assert on_main(hub) == {}
+    send(hub, run)
+    assert on_main(hub) == published(run)
+    assert sum("/commit/" in r for r in hub.requests) == 6  # 18 files by fours, and the one that failed
+
+
+def test_a_silent_hub_does_not_hold_it_for_ever(hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards.retry, "SILENCE_S", 0.3)
+    hub.faults.append(Fault("/tree/", SILENCE))
+    send(hub, run)
+    assert on_main(hub) == published(run)
+
+
+def test_it_waits_as_long_as_the_hub_asks(hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    hub.faults.append(Fault("/commit/", 429, headers={"Retry-After": "7"}))
+    hub.faults.append(Fault("/merge", 429, headers={"RateLimit": '"api";r=0;t=9'}))
+    send(hub, run)
+    assert waits == [7, 9]
+
+
+def test_an_hour_is_too_long_to_wait(hub: Hub, run: Path) -> None:
+    hub.faults.append(Fault("/commit/", 429, headers={"Retry-After": "3600"}))
+    with pytest.raises(UserError, match=r"the Hub answered 429 .*the same command goes on from there"):
+        send(hub, run)
+    assert on_main(hub) == {}
+
+
+def test_a_new_run_replaces_the_old_one_and_its_shards(hub: Hub, run: Path, tmp_path: Path) -> None:
+    first = send(hub, run)
+    smaller = make_run(tmp_path / "smaller", problems=4, seed=9)
+    (smaller / "contamination.parquet").unlink()
+    write_card(smaller)
+    second = send(hub, smaller)
+    assert on_main(hub) == published(smaller)
+    assert second.deleted == (
+        "contamination.parquet",
+        "dataset/train-00000-of-00003.parquet",
+        "dataset/train-00001-of-00003.parquet",
+        "dataset/train-00002-of-00003.parquet",
+    )
+    assert "rejected/traces.parquet" in second.unchanged
+    assert {f"refs/tags/{first.tag}", f"refs/tags/{second.tag}"} < set(hub.repos[REPO].refs)
+
+
+def edit_on_hub(hub: Hub, path: str, content: str) -> None:
+    repo = hub.repos[REPO]
+    repo.commit("refs/heads/main", repo.at("main").tree | {path: blob(content.encode())}, "by hand")
+
+
+def test_what_a_person_wrote_on_the_hub_stays(hub: Hub, run: Path, tmp_path: Path) -> None:
+    send(hub, run)
+    card = hub.main(REPO)["README.md"].decode()
+    head, close = card.split(HAND_CLOSE)
+    edit_on_hub(
+        hub, "README.md", f"{head}\nAsk Ada.\n{HAND_CLOSE}{close}".replace("---\n", "---\npretty_name: Sums\n", 1)
+    )
+    edit_on_hub(hub, "notes.txt", "kept")
+    other = make_run(tmp_path / "other", problems=7)
+    write_card(other)
+    send(hub, other)
+    after = on_main(hub)
+    assert hand_written(after["README.md"].decode()) == "Ask Ada."
+    assert b"pretty_name: Sums" in after["README.md"] and b"**7** examples" in after["README.md"]
+    assert after["notes.txt"] == b"kept"
+    assert send(hub, other).uploaded == ()
+
+
+def test_a_foreign_card_becomes_the_hand_written_part(hub: Hub, run: Path) -> None:
+    send(hub, run)
+    edit_on_hub(hub, "README.md", "---\nextra_gated_prompt: Agree.\nlicense: gpl\n---\n# Ours\n\nAll by hand.\n")
+    send(hub, run)
+    card = on_main(hub)["README.md"].decode()
+    assert hand_written(card) == "# Ours\n\nAll by hand."
+    assert "extra_gated_prompt: Agree." in card and "license: mit" in card and "gpl" not in card
+
+
+def test_two_hand_written_parts_that_differ_are_a_question(hub: Hub, run: Path) -> None:
+    send(hub, run)
+    card = (run / "README.md").read_text("utf-8")
+    edit_on_hub(hub, "README.md", card.replace(HAND_CLOSE, f"Theirs.\n{HAND_CLOSE}"))
+    (run / "README.md").write_text(card.replace(HAND_CLOSE, f"Ours.\n{HAND_CLOSE}"), "utf-8")
+    with pytest.raises(UserError, match=r"hand-written part of README\.md is not the same"):
+        send(hub, run)
+    (run / "README.md").write_text(card.replace(HAND_CLOSE, f"Theirs.\nOurs.\n{HAND_CLOSE}"), "utf-8")
+    send(hub, run)
+    assert hand_written(on_main(hub)["README.md"].decode()) == "Theirs.\nOurs."
+
+
+def test_main_that_moves_meanwhile_is_not_overwritten(hub: Hub, run: Path) -> None:
+    send(hub, run)
+    other = run.with_name("other")
+    write_card(make_run(other, problems=7))
+    hub.faults.append(Fault("/merge", 400))
+    with pytest.raises(UserError, match="the Hub answered 400"):
+        send(hub, other)
+    edit_on_hub(hub, "recipe.json", "{}")
+    send(hub, other)
+    assert on_main(hub) == published(other)
+    assert [p.status for p in hub.repos[REPO].pulls] == ["merged", "closed", "merged"]
+
+
+def test_a_pull_request_of_somebody_else_is_not_taken_for_ours(hub: Hub, run: Path) -> None:
+    hub.faults.append(Fault("/merge", 400))
+    with pytest.raises(UserError):
+        send(hub, run)
+    repo = hub.repos[REPO]
+    ours = repo.pulls[0]
+    foreign = Pull(2, ours.title, ours.base, author="stranger")
+    repo.pulls = [Pull(1, ours.title, ours.base, "closed"), foreign]
+    repo.refs["refs/pr/2"] = repo.commits[ours.base].oid
+    repo.commit("refs/pr/2", {"evil.py": blob(b"boo")}, "evil")
+    send(hub, run)
+    assert on_main(hub) == published(run) and foreign.status == "draft"
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(hub: Hub, run: Path) -> None:
+    wish = send(hub, run, dry_run=True)
+    assert hub.repos == {} and wish.commit is None
+    assert wish.uploaded == send(hub, run).uploaded
+    (run / "contamination.parquet").unlink()
+    before = dict(hub.repos[REPO].refs)
+    wish = send(hub, run, dry_run=True)
+    assert wish.deleted == ("contamination.parquet",) and wish.uploaded == ()
+    assert hub.repos[REPO].refs == before
+
+
+def test_public_only_when_asked(hub: Hub, run: Path) -> None:
+    send(hub, run, private=False)
+    assert not hub.repos[REPO].private
+
+
+def test_no_token_says_what_to_do(hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    with pytest.raises(UserError, match="`hf auth login` or set HF_TOKEN"):
+        push(run, REPO, token=None, endpoint=hub.url)
+    with pytest.raises(UserError, match="refused the token"):
+        push(run, REPO, token="hf_wrong", endpoint=hub.url)
+    assert hub.repos == {}
+
+
+def test_a_token_that_may_not_write_says_so(hub: Hub, run: Path) -> None:
+    hub.faults.append(Fault("POST /api/repos/create", 403))
+    with pytest.raises(UserError, match="may not write to tester/sums"):
+        send(hub, run)
+
+
+def test_a_hub_that_is_not_there_says_so(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards.retry, "WAITS_S", (0,))
+    with hub_server(tmp_path / "gone") as gone:
+        pass
+    with pytest.raises(UserError, match="does not answer"):
+        send(gone, run)
+
+
+@pytest.mark.parametrize("name", ["", "a/b/c", "a b", "/a", "a/", "https://huggingface.co/a/b", "-a", "a--b", "a.git"])
+def test_what_is_no_repository_name(hub: Hub, run: Path, name: str) -> None:
+    with pytest.raises(UserError, match="NAME or OWNER/NAME"):
+        send(hub, run, name)
+
+
+@pytest.mark.parametrize("missing", ["manifest.json", "README.md"])
+def test_an_unfinished_run_is_refused(hub: Hub, run: Path, missing: str) -> None:
+    (run / missing).unlink()
+    with pytest.raises(UserError, match=f"not a finished run: it has no {missing}"):
+        send(hub, run)
+    assert hub.requests == []
+
+
+def test_a_data_file_that_is_not_the_manifests_is_refused(hub: Hub, run: Path) -> None:
+    shard = run / "dataset" / "train-00001-of-00003.parquet"
+    pl.read_parquet(shard).head(2).write_parquet(shard)
+    with pytest.raises(UserError, match=r"train-00001-of-00003\.parquet is not the file that manifest\.json lists"):
+        send(hub, run)
+    shard.unlink()
+    with pytest.raises(UserError, match=r"is not the file that manifest\.json lists"):
+        send(hub, run)
