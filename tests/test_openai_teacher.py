@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import count
 
 import pytest
@@ -129,25 +128,6 @@ def test_retry_after_is_waited_for(server: FaultServer, plan: str) -> None:
 def test_a_wait_until_tomorrow_is_not_waited_for(server: FaultServer) -> None:
     _, trace = ask(server, "ok", "429-after-86400/ok")
     assert trace.finish == "error" and attempts(server, trace) == 1
-
-
-def test_retry_after_is_a_number_or_a_date() -> None:
-    now = datetime(2025, 1, 1, tzinfo=UTC)
-    assert chat_completion.retry_after_s(None, now) is None
-    assert chat_completion.retry_after_s("3", now) == 3
-    assert chat_completion.retry_after_s(" 0.5 ", now) == 0.5
-    assert chat_completion.retry_after_s("Wed, 01 Jan 2025 00:01:00 GMT", now) == 60
-    assert chat_completion.retry_after_s("Wed, 01 Jan 2025 00:01:00 -0000", now) == 60
-    assert chat_completion.retry_after_s("Tue, 31 Dec 2024 23:00:00 GMT", now) == 0
-    for neither in ("soon", "", "-3", "nan", "1e9", "١"):
-        assert chat_completion.retry_after_s(neither, now) is None
-
-
-def test_back_off_doubles_jitters_and_comes_after_what_was_asked() -> None:
-    for attempts in range(20):
-        most = min(chat_completion.LONGEST_BACK_OFF_S, chat_completion.BACK_OFF_S * 2**attempts)
-        assert 0 <= chat_completion.back_off_s(attempts, None) <= most
-        assert 7 <= chat_completion.back_off_s(attempts, 7) <= 7 + most
 
 
 def test_a_prompt_the_server_refuses_is_a_trace_and_asked_once(server: FaultServer) -> None:
