@@ -88,7 +88,8 @@ def hand_written(card: str) -> str:
     _, body = split_card(card)
     _, opened, rest = body.partition(HAND_OPEN)
     inside, closed, _ = rest.partition(HAND_CLOSE)
-    return (inside if opened and closed else body).replace(_HINT, "").strip()
+    kept = inside if opened and closed else body.replace(HAND_OPEN, "").replace(HAND_CLOSE, "")
+    return kept.replace(_HINT, "").strip()
 
 
 def split_card(card: str) -> tuple[dict[str, Any], str]:
