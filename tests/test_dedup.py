@@ -110,7 +110,9 @@ def test_a_chain_is_one_component_whose_first_row_stays() -> None:
 
 def test_the_result_depends_neither_on_blocks_nor_on_the_process() -> None:
     draw = random.Random(1)
-    base = [" ".join(draw.choices("abcdefgh klm nop qrs tuv xyz".split(), k=25)) + f" {n % 7}" for n in range(200)]
+    base = [
+        " ".join(draw.choices(["abcdefgh", "klm", "nop", "qrs", "tuv", "xyz"], k=25)) + f" {n % 7}" for n in range(200)
+    ]
     texts = base + [text + " again" for text in base]
     whole = near_duplicates(texts)
     assert whole == near_duplicates(texts, block_characters=1) == near_duplicates(texts, block_characters=777)

@@ -56,7 +56,19 @@ def test_what_changes_the_answer_stays(one: str, other: str) -> None:
 
 
 def test_words_are_numbers_letters_and_command_names() -> None:
-    assert words(r"If $3x^2 + \frac{1}{2.5} = 0$, find x_1.") == "if 3 x 2 frac 1 2.5 0 find x 1".split()
+    assert words(r"If $3x^2 + \frac{1}{2.5} = 0$, find x_1.") == [
+        "if",
+        "3",
+        "x",
+        "2",
+        "frac",
+        "1",
+        "2.5",
+        "0",
+        "find",
+        "x",
+        "1",
+    ]
 
 
 def test_characters_of_scripts_without_spaces_are_words() -> None:

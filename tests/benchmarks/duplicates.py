@@ -20,108 +20,24 @@ from typing import NamedTuple
 from curation.dedup import near_duplicates
 from curation.normalise import normalise_question, words
 
-NAMES = [
-    "Ada",
-    "Bo",
-    "Chen",
-    "Dara",
-    "Emre",
-    "Fadi",
-    "Gita",
-    "Hugo",
-    "Ines",
-    "Jonas",
-    "Kofi",
-    "Lena",
-    "Mika",
-    "Nadia",
-    "Omar",
-    "Priya",
-    "Quinn",
-    "Rosa",
-    "Sami",
-    "Tara",
-]
-THINGS = [
-    "apples",
-    "marbles",
-    "pencils",
-    "stickers",
-    "tickets",
-    "cookies",
-    "books",
-    "stamps",
-    "shells",
-    "coins",
-    "buttons",
-    "ribbons",
-    "candles",
-    "maps",
-]
-PLACES = [
-    "market",
-    "harbour",
-    "library",
-    "garden",
-    "station",
-    "museum",
-    "bakery",
-    "stadium",
-    "theatre",
-    "farm",
-    "castle",
-    "workshop",
-    "school",
-    "village",
-]
-VERBS = [
-    "buys",
-    "collects",
-    "finds",
-    "receives",
-    "borrows",
-    "wins",
-    "gathers",
-    "packs",
-    "orders",
-    "paints",
-    "repairs",
-    "counts",
-    "trades",
-    "carries",
-]
-FILLER = [
-    "early",
-    "quiet",
-    "narrow",
-    "silver",
-    "distant",
-    "wooden",
-    "gentle",
-    "crowded",
-    "ancient",
-    "frozen",
-    "yellow",
-    "broken",
-    "shallow",
-    "curious",
-    "heavy",
-    "golden",
-    "rapid",
-    "hidden",
-    "modern",
-    "purple",
-    "rough",
-    "simple",
-    "tender",
-    "useful",
-    "vivid",
-    "warm",
-    "bright",
-    "calm",
-    "dense",
-    "empty",
-]
+
+def _words(listed: str) -> list[str]:
+    return listed.split()
+
+
+NAMES = _words("Ada Bo Chen Dara Emre Fadi Gita Hugo Ines Jonas Kofi Lena Mika Nadia Omar Priya Quinn Rosa Sami Tara")
+THINGS = _words(
+    "apples marbles pencils stickers tickets cookies books stamps shells coins buttons ribbons candles maps"
+)
+PLACES = _words(
+    "market harbour library garden station museum bakery stadium theatre farm castle workshop school village"
+)
+VERBS = _words("buys collects finds receives borrows wins gathers packs orders paints repairs counts trades carries")
+FILLER = _words(
+    "early quiet narrow silver distant wooden gentle crowded ancient frozen yellow broken shallow curious "
+    "heavy golden rapid hidden modern purple rough simple tender useful vivid warm bright calm dense "
+    "empty"
+)
 SENTENCES = (
     "{name} {verb} {a} {adj} {things} at the {adj} {place} before noon.",
     "On the way to the {adj} {place}, {name} gives {b} {things} to a {adj} friend and keeps the rest in a {adj} box.",
@@ -229,7 +145,9 @@ EDITS: dict[str, Callable[[str, random.Random], str]] = {
 def plant(rows: int, seed: int) -> Planted:
     """Half originals, a quarter copies with one edit, a quarter number twins, shuffled within the limits of their source."""
     draw = random.Random(seed)
-    texts, kind, source = [], [], []
+    texts: list[str] = []
+    kind: list[str] = []
+    source: list[int] = []
     for row in range(rows):
         role = draw.random() if row > rows // 4 else 0.0
         origin = draw.randrange(row) if role > 0.5 else row
