@@ -22,6 +22,11 @@ from curation.shingles import BLOCK_CHARACTERS, I64, Hashed, Hashes, blocks, has
 __all__ = ["Benchmark", "Hit", "contamination", "read_benchmark"]
 
 Rule = Literal["exact", "ngram", "short"]
+# Of 15,922 problems of MATH, GSM8K and AIME, 0.75 flags 48 against AIME24, AMC, GSM8K test, MATH-500, Minerva and
+# OlympiadBench (the originals' rule: 1,623): 13 are the question, 33 the question with other numbers or words, 2 neither.
+# Planted copies found: one number changed 92 to 99 percent, names 82 to 91, synonyms 87 to 98, a tenth of the words gone 87
+# to 90, AIME's closing formula added 97 to 100. 0.9 keeps number twins; every exact copy is found at any value.
+_MIN_COVERAGE = 0.75
 _CLOSEST = 5  # questions measured for a row, those with the highest share of runs
 _WRAPPING = 16  # words: "please reason step by step, and put your final answer within \\boxed{}" and a few more
 
@@ -55,7 +60,7 @@ def contamination(
     *,
     n: int = 8,
     rule: Literal["coverage", "ngram"] = "coverage",
-    min_coverage: float = 0.75,
+    min_coverage: float = _MIN_COVERAGE,
     block_characters: int = BLOCK_CHARACTERS,
 ) -> list[Hit | None]:
     """For each row the benchmark question that it holds most of, None for a clean row.
