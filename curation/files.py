@@ -11,8 +11,9 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import polars as pl
 
@@ -47,7 +48,7 @@ def _csv(path: Path) -> Iterator[Row]:
         yield from csv.DictReader(line.decode("utf-8-sig") for line in file)
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> BufferedIOBase:
     return gzip.open(path) if path.name.endswith(".gz") else path.open("rb")
 
 

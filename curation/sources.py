@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from curation import countdown
 from curation.errors import UserError
 from curation.extract import extract_gold
 from curation.files import Row
@@ -129,14 +130,16 @@ def _to_problem(row: Row, mapped: Mapped, position: int, *, domain: str, name: s
     gold_text = answer_text(row.get(mapped.answer or ""))
     solution = answer_text(row.get(mapped.solution or "")) or None
     prompt = str(row.get(mapped.prompt or "") or "").strip()
+    used = {c for c in mapped if c}
+    meta = {k: v for k, v in row.items() if k not in used and _is_label(v)}
     answer: str | None = gold_text
-    if domain == "countdown":
-        prompt, answer = _countdown(row, prompt, gold_text)
-    elif gold_text is not None:
+    if domain == "countdown" and (puzzle := _countdown_puzzle(row)):
+        prompt, answer = prompt or countdown.prompt(**puzzle), canonical_json(puzzle)
+        meta |= puzzle
+    elif gold_text is not None and domain == "math":
         answer = extract_gold(gold_text)
         if answer != gold_text and solution is None:
             solution = gold_text  # a GSM8K gold is a whole solution that ends in `#### n`: keep it
-    used = {c for c in mapped if c}
     return problem(
         prompt=prompt,
         answer=answer,
@@ -145,19 +148,16 @@ def _to_problem(row: Row, mapped: Mapped, position: int, *, domain: str, name: s
         source=str(row.get(mapped.source or "") or name),
         source_id=str(row[mapped.id]) if mapped.id and row.get(mapped.id) is not None else str(position),
         license=license,
-        meta=canonical_json({k: v for k, v in row.items() if k not in used and _is_label(v)}),
+        meta=canonical_json(meta),
     )
 
 
-def _countdown(row: Row, prompt: str, gold: str | None) -> tuple[str, str | None]:
-    """The prompt and gold of a row of Countdown-Tasks-3to4, which has only `nums` and `target`."""
+def _countdown_puzzle(row: Row) -> dict[str, Any] | None:
+    """Numbers and target of a row that has them as columns, as Countdown-Tasks-3to4 does; it has no prompt and no gold."""
     column = _numbers_column(list(row))
     if column is None or "target" not in row:
-        return prompt, gold
-    from curation import countdown
-
-    numbers, target = [int(n) for n in row[column]], int(row["target"])
-    return prompt or countdown.prompt(numbers, target), canonical_json({"numbers": numbers, "target": target})
+        return None
+    return {"numbers": [int(n) for n in row[column]], "target": int(row["target"])}
 
 
 def _is_label(value: Any) -> bool:

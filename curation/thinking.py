@@ -49,8 +49,8 @@ def split_thinking(text: str) -> Thought:
         if opened := start.match(text):
             ends = list(end.finditer(text, opened.end()))
             if not ends:
-                return Thought(text[opened.end() :].strip(), "", form, False)  # type: ignore[arg-type]
-            return Thought(text[opened.end() : ends[-1].start()].strip(), text[ends[-1].end() :].strip(), form, True)  # type: ignore[arg-type]
+                return Thought(text[opened.end() :].strip(), "", form, False)
+            return Thought(text[opened.end() : ends[-1].start()].strip(), text[ends[-1].end() :].strip(), form, True)
     return Thought(None, text.strip(), "none", True)
 
 

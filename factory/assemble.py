@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -84,14 +84,14 @@ def _rejected(store: Path, pieces: Pieces) -> Piece:
         traces += sorted(pieces.replay.folder.glob("rejected-*.parquet"))
 
     def work(folder: Path) -> Facts:
-        _concatenate(problems, folder / "problems.parquet", pl.Schema({**schema(Problem), **_REASONS}))
-        _concatenate(traces, folder / "traces.parquet", pl.Schema({**schema(Trace), **_REASONS}))
+        _concatenate(problems, folder / "problems.parquet", {**schema(Problem), **_REASONS})
+        _concatenate(traces, folder / "traces.parquet", {**schema(Trace), **_REASONS})
         return {}
 
     return once(store, "rejected", [], [p.digest for p in all_pieces(pieces)], work)
 
 
-def _concatenate(files: Sequence[Path], target: Path, wanted: pl.Schema) -> None:
+def _concatenate(files: Sequence[Path], target: Path, wanted: dict[str, Any]) -> None:
     import pyarrow.parquet as pq
 
     # One row group at a time through pyarrow: the rejected rows of a big build do not fit in memory, and the order stays.

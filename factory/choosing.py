@@ -21,30 +21,28 @@ from factory.tracing import Shard, problems_of
 # One row for each example, in the style of OpenR1-Math-220k: `messages` to train on, and beside it every generation for
 # the problem with what became of it, in the order of `trace_ids`.
 _MESSAGE = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
-EXAMPLES = pl.Schema(
-    {
-        "id": pl.String,
-        "problem_id": pl.String,
-        "trace_id": pl.String,
-        "messages": _MESSAGE,
-        "problem": pl.String,
-        "answer": pl.String,
-        "solution": pl.String,
-        "domain": pl.String,
-        "source": pl.String,
-        "source_id": pl.String,
-        "license": pl.String,
-        "teacher": pl.String,
-        "generations": pl.List(pl.String),
-        "trace_ids": pl.List(pl.String),
-        "finish_reasons": pl.List(pl.String),
-        "verdicts": pl.List(pl.String),
-        "verdict_reasons": pl.List(pl.String),
-        "extracted": pl.List(pl.String),
-        "correctness_count": pl.Int64,
-        "meta": pl.String,
-    }
-)
+EXAMPLES: dict[str, Any] = {
+    "id": pl.String,
+    "problem_id": pl.String,
+    "trace_id": pl.String,
+    "messages": _MESSAGE,
+    "problem": pl.String,
+    "answer": pl.String,
+    "solution": pl.String,
+    "domain": pl.String,
+    "source": pl.String,
+    "source_id": pl.String,
+    "license": pl.String,
+    "teacher": pl.String,
+    "generations": pl.List(pl.String),
+    "trace_ids": pl.List(pl.String),
+    "finish_reasons": pl.List(pl.String),
+    "verdicts": pl.List(pl.String),
+    "verdict_reasons": pl.List(pl.String),
+    "extracted": pl.List(pl.String),
+    "correctness_count": pl.Int64,
+    "meta": pl.String,
+}
 
 
 def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts: Piece) -> Piece:

@@ -40,17 +40,9 @@ def open_source(source: Source) -> Opened:
         return _open_files(source)
     if isinstance(source, HubSource):
         return _open_hub(source)
-    settings = source.model_dump(exclude={"kind", "task", "config"})
-    if source.kind == "countdown":
-        problems = countdown.generate(**settings)
-    elif source.kind == "knights-and-knaves":
-        problems = knights.generate(**settings)
-    else:
-        from curation import puzzles
-
-        problems = puzzles.from_reasoning_gym(source.task, **settings, **source.config)
-    name = source.task if source.kind == "reasoning-gym" else source.kind
-    return Opened({}, [Part(name, source.kind, "apache-2.0", f"seed {source.seed}", problems)])
+    generate = countdown.generate if source.kind == "countdown" else knights.generate
+    problems = generate(**source.model_dump(exclude={"kind"}))
+    return Opened({}, [Part(source.kind, source.kind, "apache-2.0", f"seed {source.seed}", problems)])
 
 
 def _open_files(source: FileSource) -> Opened:

@@ -80,17 +80,7 @@ class KnightsSource(Strict):
     max_people: int = Field(8, ge=2, le=8)
 
 
-class GymSource(Strict):
-    """A generator of reasoning-gym, whose answers our own checkers can judge. Needs `cot-factory[gym]`."""
-
-    kind: Literal["reasoning-gym"] = "reasoning-gym"
-    task: Literal["countdown", "knights_knaves"]
-    count: int = Field(ge=1)
-    seed: int = 0
-    config: dict[str, Any] = {}
-
-
-Source = Annotated[HubSource | FileSource | CountdownSource | KnightsSource | GymSource, Field(discriminator="kind")]
+Source = Annotated[HubSource | FileSource | CountdownSource | KnightsSource, Field(discriminator="kind")]
 
 
 class BenchmarkFrom(Strict):

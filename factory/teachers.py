@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 from curation.errors import UserError
 from curation.records import Trace, content_id
@@ -37,15 +37,22 @@ def parse_teacher(spec: str) -> Teacher:
     return Teacher(spec, "openai", model, url)
 
 
-def identity(teacher: Teacher) -> dict[str, Any]:
-    """What of the teacher decides its samples, besides the request: model, revision and endpoint."""
+class Model(NamedTuple):
+    """What of a teacher decides its samples, besides the request."""
+
+    name: str
+    revision: str  # commit on the Hub, digest of a local folder, or empty where an endpoint does not say
+    endpoint: str  # URL without credentials; empty for a model in this process
+
+
+def identity(teacher: Teacher) -> Model:
     if teacher.kind == "openai":
         from factory.openai_teacher import public_url
 
-        return {"model": teacher.model, "revision": "", "endpoint": public_url(teacher.url)}
+        return Model(teacher.model, "", public_url(teacher.url))
     folder = Path(teacher.model)
     revision = _folder_revision(folder) if folder.is_dir() else hub_commit(teacher.model, None, "model")
-    return {"model": teacher.model, "revision": revision, "endpoint": ""}
+    return Model(teacher.model, revision, "")
 
 
 def _folder_revision(folder: Path) -> str:

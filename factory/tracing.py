@@ -73,7 +73,8 @@ def _identity(teacher: teachers.Teacher, sampling: Sampling) -> Identity:
         from factory import oracle
 
         return {"model": "oracle", "revision": oracle.VERSION, "endpoint": "", "sampling": {}}
-    return {**teachers.identity(teacher), "sampling": effective(sampling)}
+    model = teachers.identity(teacher)
+    return {"model": model.name, "revision": model.revision, "endpoint": model.endpoint, "sampling": effective(sampling)}
 
 
 def _answers(
@@ -125,10 +126,9 @@ def replay(store: Path, where: str, every: Sequence[Shard], cleaned: Sequence[Pi
         for loose in track(opened.traces, "replay", None, "traces"):
             problem_id = match(loose, index) or ""
             content = to_trace(loose, problem_id, 0).id
+            reason = "duplicate_trace" if content in seen else None
             if not problem_id:
                 reason = away.get(normalise_question(loose.question), "no_problem")
-            else:
-                reason = "duplicate_trace" if content in seen else None
             reasons.append(reason)
             if reason:
                 parts.add("rejected", to_trace(loose, problem_id, len(reasons)), reason, loose.question)

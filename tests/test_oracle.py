@@ -88,9 +88,7 @@ def test_other_role_words_and_nested_statements():
 
 def test_steps_through_zero_and_one_where_nothing_else_does():
     for numbers, target in (([3, 4, 1], 12), ([5, 5, 7], 7), ([6, 1], 6), ([0, 9, 2], 18)):
-        puzzle = problem(
-            prompt="?", answer=None, domain="countdown", meta=json.dumps({"numbers": numbers, "target": target})
-        )
+        puzzle = problem(prompt="?", answer=None, domain="countdown", meta=json.dumps({"numbers": numbers, "target": target}))
         assert countdown.check(puzzle.meta, solve(puzzle, 0).answer_text).why == "equal"
 
 
@@ -99,9 +97,7 @@ def test_a_puzzle_without_a_solution_is_a_trace_with_an_error():
     assert (solve(puzzle, 0).finish, solve(puzzle, 0).reasoning) == ("error", None)
     assert solve(puzzle, 0).error == "50 cannot be made of 1 and 1 in whole, non-negative steps"
     meta = {"names": ["Ada", "Leo"], "statements": [["telling-truth", 1], ["telling-truth", 0]]}
-    assert (
-        solve(problem(**MORE, meta=json.dumps(meta)), 0).error == "the statements have 2 solutions and not exactly one"
-    )
+    assert solve(problem(**MORE, meta=json.dumps(meta)), 0).error == "the statements have 2 solutions and not exactly one"
 
 
 @pytest.mark.parametrize(

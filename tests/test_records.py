@@ -27,7 +27,9 @@ def test_nan_has_no_identity():
 
 
 def test_records_come_back_from_a_table_as_they_went_in():
-    rows = [trace(problem_id="p", index=i, teacher="t", reasoning=r, seconds=s) for i, (r, s) in enumerate([(None, 0.5), ("hm", None)])]
+    rows = [
+        trace(problem_id="p", index=i, teacher="t", reasoning=r, seconds=s) for i, (r, s) in enumerate([(None, 0.5), ("hm", None)])
+    ]
     frame = to_frame(rows, Trace)
     assert frame.schema == schema(Trace)
     assert from_frame(frame.with_columns(pl.lit(1).alias("extra")), Trace) == rows

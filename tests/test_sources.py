@@ -8,13 +8,13 @@ from curation.sources import Refused, answer_text, read_problems
 
 
 def _read(rows, wanted=None, domain="math", only=None, without=None):
-    return list(
-        read_problems(rows, wanted or {}, domain=domain, name="set", license="mit", only=only or {}, without=without or {})
-    )
+    return list(read_problems(rows, wanted or {}, domain=domain, name="set", license="mit", only=only or {}, without=without or {}))
 
 
 def test_the_usual_columns_are_found_and_labels_are_kept():
-    (found,) = _read([{"problem": " 2+2? ", "answer": 4, "solution": "easy", "level": "Level 1", "type": "Algebra", "long": "x" * 300}])
+    (found,) = _read(
+        [{"problem": " 2+2? ", "answer": 4, "solution": "easy", "level": "Level 1", "type": "Algebra", "long": "x" * 300}]
+    )
     assert isinstance(found, Problem)
     assert (found.prompt, found.answer, found.solution, found.source, found.license) == ("2+2?", "4", "easy", "set", "mit")
     assert json.loads(found.meta) == {"level": "Level 1", "type": "Algebra"}
@@ -79,3 +79,4 @@ def test_countdown_rows_without_a_prompt_get_one():
     (found,) = _read([{"target": 98, "nums": [44, 19, 35]}], domain="countdown")
     assert "44" in found.prompt and "98" in found.prompt
     assert json.loads(found.answer) == {"numbers": [44, 19, 35], "target": 98}
+    assert json.loads(found.answer).items() <= json.loads(found.meta).items()  # where the oracle looks
