@@ -45,12 +45,12 @@ def render(run: Path) -> str:
     """
     facts = read_facts(run)
     parts = [
-        f"---\n{yaml.safe_dump(_metadata(run, facts), sort_keys=False, allow_unicode=True, width=120)}---",
+        f"---\n{yaml.safe_dump(_metadata(facts), sort_keys=False, allow_unicode=True, width=120)}---",
         f"# {text(facts.recipe['name'])}",
         text(facts.recipe["description"], 2000),
         sections.summary(facts),
         f"{HAND_OPEN}\n{_HINT}\n{HAND_CLOSE}",
-        "## Load it\n\n" + sections.loading(run),
+        "## Load it\n\n" + sections.loading(facts),
         "## One row\n\n" + sections.sample(facts),
         "## What was kept and what was dropped\n\n" + sections.funnel(facts),
         "## Columns\n\n" + sections.columns(facts),
@@ -102,7 +102,7 @@ def split_card(card: str) -> tuple[dict[str, Any], str]:
     return (metadata, body) if isinstance(metadata, dict) else ({}, card)
 
 
-def _metadata(run: Path, facts: RunFacts) -> dict[str, Any]:
+def _metadata(facts: RunFacts) -> dict[str, Any]:
     tag = licenses.tag([s["license"] for s in facts.manifest["sources"]])
     domains = [name for name, _ in facts.by["domain"]]
     language = facts.recipe.get("language")
@@ -119,6 +119,6 @@ def _metadata(run: Path, facts: RunFacts) -> dict[str, Any]:
                 **({"default": True} if name == "default" else {}),
                 "data_files": [{"split": "train", "path": pattern}],
             }
-            for name, pattern in sections.configs(run)
+            for name, pattern in sections.configs(facts)
         ],
     }

@@ -46,6 +46,12 @@ class PushResult(NamedTuple):
     tag: str
 
 
+class _Content(NamedTuple):
+    data: Path | bytes
+    size: int  # bytes
+    sha256: str  # taken once: a run can be hundreds of gigabytes
+
+
 class _Changes(NamedTuple):
     upload: tuple[str, ...]
     unchanged: tuple[str, ...]
@@ -92,7 +98,7 @@ def push(
         raise
 
 
-def _push(api: HfApi, run: Path, repo: str, local: dict[str, Path | bytes], private: bool, dry_run: bool) -> PushResult:
+def _push(api: HfApi, run: Path, repo: str, local: dict[str, _Content], private: bool, dry_run: bool) -> PushResult:
     user = str(patiently(api.whoami)["name"])
     repo_id = repo if "/" in repo else f"{user}/{repo}"
     exists = patiently(lambda: api.repo_exists(repo_id, repo_type="dataset"))
@@ -103,7 +109,7 @@ def _push(api: HfApi, run: Path, repo: str, local: dict[str, Path | bytes], priv
     if "README.md" in tree:
         local = local | {"README.md": _card_to_publish(api, run, repo_id, base)}
     changes = _changes(tree, local)
-    digest = hashlib.sha256((run / "manifest.json").read_bytes()).hexdigest()[:16]
+    digest = local["manifest.json"].sha256[:16]
     tag, url = f"factory-{digest}", f"{api.endpoint}/datasets/{repo_id}"
     if dry_run:
         return PushResult(url, None, *changes, tag)
@@ -114,7 +120,7 @@ def _push(api: HfApi, run: Path, repo: str, local: dict[str, Path | bytes], priv
     return PushResult(url, commit, *changes, tag)
 
 
-def _local_files(run: Path) -> dict[str, Path | bytes]:
+def _local_files(run: Path) -> dict[str, _Content]:
     """What is to be published, by its path in the repository. Raises UserError where the run is not finished or was edited."""
     manifest = read_json(run, "manifest.json")
     if not (run / "README.md").is_file():
@@ -122,16 +128,16 @@ def _local_files(run: Path) -> dict[str, Path | bytes]:
     inside = [p for folder in _FOLDERS for p in (run / folder).rglob("*")]
     paths = [p for p in [*(run / name for name in _FILES), *inside] if p.is_file()]
     named = {path.relative_to(run).as_posix(): path for path in sorted(paths)}
-    local: dict[str, Path | bytes] = {name: path for name, path in named.items() if "/." not in f"/{name}"}
+    local = {name: _content(path) for name, path in named.items() if "/." not in f"/{name}"}
     promised = {f["path"]: f["sha256"] for f in manifest["dataset"]["files"]}
-    held = {name: path for name, path in local.items() if name.startswith("dataset/")}
+    held = {name: content.sha256 for name, content in local.items() if name.startswith("dataset/")}
     for name in sorted(promised | held):
-        if name not in held or _sha256(held[name]) != promised.get(name):
+        if held.get(name) != promised.get(name):
             raise UserError(f"{run / name} is not the file that manifest.json lists: build the run again")
     return local
 
 
-def _card_to_publish(api: HfApi, run: Path, repo_id: str, base: str) -> bytes:
+def _card_to_publish(api: HfApi, run: Path, repo_id: str, base: str) -> _Content:
     """The run's card with the hand-written part and the foreign metadata of the one on the Hub.
 
     Raises UserError where both sides hold different text and neither contains the other.
@@ -143,7 +149,7 @@ def _card_to_publish(api: HfApi, run: Path, repo_id: str, base: str) -> bytes:
             f"the hand-written part of README.md is not the same in {run} and in {repo_id}: "
             "put the text you want to keep from the Hub into the one here, or make them equal"
         )
-    return keep_hand_written(card, remote).encode()
+    return _content(keep_hand_written(card, remote).encode())
 
 
 def _read_remote_card(api: HfApi, repo_id: str, revision: str) -> str:
@@ -175,37 +181,42 @@ def _tree(api: HfApi, repo_id: str, revision: str) -> dict[str, RepoFile]:
     return patiently(listed)
 
 
-def _changes(tree: dict[str, RepoFile], local: dict[str, Path | bytes]) -> _Changes:
+def _changes(tree: dict[str, RepoFile], local: dict[str, _Content]) -> _Changes:
     same = {path for path in local if path in tree and _is_same(local[path], tree[path])}
     ours = {path for path in tree if path in _FILES or path.split("/")[0] in _FOLDERS}
     return _Changes(tuple(sorted(set(local) - same)), tuple(sorted(same)), tuple(sorted(ours - set(local))))
 
 
-def _is_same(content: Path | bytes, remote: RepoFile) -> bool:
-    size = len(content) if isinstance(content, bytes) else content.stat().st_size
-    if size != remote.size:
+def _is_same(content: _Content, remote: RepoFile) -> bool:
+    if content.size != remote.size:
         return False
     if remote.lfs is not None:
-        return _sha256(content) == remote.lfs.sha256
-    data = content if isinstance(content, bytes) else content.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % size + data).hexdigest() == remote.blob_id  # how git names a file's content
+        return content.sha256 == remote.lfs.sha256
+    data = content.data if isinstance(content.data, bytes) else content.data.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == remote.blob_id  # how git names a file's content
 
 
-def _sha256(content: Path | bytes) -> str:
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest()
-    with content.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _content(data: Path | bytes) -> _Content:
+    if isinstance(data, bytes):
+        return _Content(data, len(data), hashlib.sha256(data).hexdigest())
+    with data.open("rb") as file:
+        return _Content(data, data.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def _publish(api: HfApi, repo_id: str, user: str, local: dict[str, Path | bytes], title: str) -> None:
+def _publish(api: HfApi, repo_id: str, user: str, local: dict[str, _Content], title: str) -> None:
     """Bring our pull request to hold exactly `local`, merge it, and close those of ours that main has left behind."""
     number = patiently(lambda: _pull_request(api, repo_id, user, title))
-    while not patiently(lambda: _commit_some(api, repo_id, f"refs/pr/{number}", local, title)):
-        pass
+    commit = partial(_commit_some, api, repo_id, f"refs/pr/{number}", local, title)
+    last, left = None, patiently(commit)
+    while left.upload or left.delete:
+        if left == last:
+            raise UserError(
+                f"{repo_id} does not take {(left.upload + left.delete)[0]}: its .gitignore names it; change that file first"
+            )
+        last, left = left, patiently(commit)
     patiently(lambda: _merge(api, repo_id, number))
-    for left in patiently(lambda: _own_open(api, repo_id, user)):
-        patiently(partial(api.change_discussion_status, repo_id, left.num, "closed", repo_type="dataset"))
+    for behind in patiently(lambda: _own_open(api, repo_id, user)):
+        patiently(partial(api.change_discussion_status, repo_id, behind.num, "closed", repo_type="dataset"))
 
 
 def _own_open(api: HfApi, repo_id: str, user: str) -> list[Discussion]:
@@ -219,17 +230,19 @@ def _pull_request(api: HfApi, repo_id: str, user: str, title: str) -> int:
     return numbers[0] if numbers else api.create_pull_request(repo_id, title, repo_type="dataset").num
 
 
-def _commit_some(api: HfApi, repo_id: str, revision: str, local: dict[str, Path | bytes], title: str) -> bool:
-    """Commit up to a hundred files that the revision lacks; True when it lacked none."""
+def _commit_some(api: HfApi, repo_id: str, revision: str, local: dict[str, _Content], title: str) -> _Changes:
+    """Commit up to a hundred files that the revision lacks, and say what it lacked before."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     changes = _changes(_tree(api, repo_id, revision), local)
     if not changes.upload and not changes.delete:
-        return True
-    additions = [CommitOperationAdd(path, local[path]) for path in changes.upload[:_FILES_PER_COMMIT]]
+        return changes
+    additions = [CommitOperationAdd(path, local[path].data) for path in changes.upload[:_FILES_PER_COMMIT]]
+    for addition in additions:
+        addition.upload_info.sha256 = bytes.fromhex(local[addition.path_in_repo].sha256)
     deletions = [CommitOperationDelete(path) for path in changes.delete]
     api.create_commit(repo_id, [*deletions, *additions], commit_message=title, revision=revision, repo_type="dataset")
-    return False
+    return changes
 
 
 def _merge(api: HfApi, repo_id: str, number: int) -> None:

@@ -32,7 +32,7 @@ class RunFacts(NamedTuple):
     ]  # counts of a column's values, most frequent first; "chosen": verdicts in `messages`
     rejected: dict[str, int]  # rows of each table in rejected/
     lengths: list[Lengths]
-    example: list[dict[str, str]]  # messages of the first example
+    example: list[dict[str, str]]  # messages of the first example; none where the set is empty
     matches: pl.DataFrame | None  # contamination.parquet; None where the run has none
     matches_in_set: int  # problems of `matches` that are in the set all the same
 
@@ -68,7 +68,7 @@ def read_facts(run: Path) -> RunFacts:
             for path in sorted((run / "rejected").glob("*.parquet"))
         },
         _lengths(run, rows),
-        rows.select("messages").head(1).collect().item().to_list(),
+        _first_messages(rows),
         matches,
         0
         if matches is None
@@ -113,6 +113,11 @@ def _counts(column: pl.LazyFrame) -> list[tuple[str, int]]:
 
 def _one(frame: pl.LazyFrame) -> int:
     return int(frame.collect(engine="streaming").item())
+
+
+def _first_messages(rows: pl.LazyFrame) -> list[dict[str, str]]:
+    first = rows.select("messages").head(1).collect()["messages"].to_list()
+    return first[0] if first else []
 
 
 def _lengths(run: Path, rows: pl.LazyFrame) -> list[Lengths]:

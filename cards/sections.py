@@ -12,13 +12,6 @@ from cards import licenses
 from cards.markdown import block, code, number, table, text, visible
 from cards.run_facts import RunFacts
 
-# Order and patterns of the configurations that `datasets.load_dataset` offers.
-_CONFIGS = (
-    ("default", "dataset/*.parquet"),
-    ("rejected_problems", "rejected/problems.parquet"),
-    ("rejected_traces", "rejected/traces.parquet"),
-)
-
 _COLUMNS = {
     "id": "content id of the example",
     "problem_id": "content id of the problem: its domain, question and gold answer",
@@ -43,15 +36,21 @@ _COLUMNS = {
 }
 
 
-def configs(run: Path) -> list[tuple[str, str]]:
-    """Name and file pattern of each configuration whose files exist."""
-    return [(name, pattern) for name, pattern in _CONFIGS if any(run.glob(pattern))]
+def configs(facts: RunFacts) -> list[tuple[str, str]]:
+    """Name and file pattern of each configuration that `datasets.load_dataset` offers.
+
+    A table without rows is none: load_dataset 5.2 answers `Instruction "train" corresponds to no data!`.
+    """
+    rejected = [(f"rejected_{name}", f"rejected/{name}.parquet") for name, rows in facts.rejected.items() if rows]
+    return [("default", "dataset/*.parquet"), *rejected]
 
 
 def summary(facts: RunFacts) -> str:
+    if not facts.examples:
+        return "**No example was kept**: what was dropped, and why, is below."
     correct = dict(facts.by["verdicts"]).get("correct", 0)
     domains = ", ".join(f"{text(name)} ({number(n)})" for name, n in facts.by["domain"])
-    teachers = ", ".join(code(name) for name, _ in facts.by["teacher"])
+    teachers = ", ".join(f"{code(name)} ({number(n)})" for name, n in facts.by["teacher"])
     return (
         f"**{number(facts.examples)}** examples for **{number(facts.problems)}** problems: {domains}. "
         f"Written by {teachers}. Their **{number(facts.generations)}** generations are all included, "
@@ -59,19 +58,21 @@ def summary(facts: RunFacts) -> str:
     )
 
 
-def loading(run: Path) -> str:
+def loading(facts: RunFacts) -> str:
     """Lines that load each configuration."""
     lines = [
         "from datasets import load_dataset",
         "",
         'examples = load_dataset(".", split="train")  # this folder, or OWNER/NAME',
     ]
-    lines += [f'{name} = load_dataset(".", "{name}", split="train")' for name, _ in configs(run) if name != "default"]
+    lines += [f'{name} = load_dataset(".", "{name}", split="train")' for name, _ in configs(facts) if name != "default"]
     return block("\n".join(lines), "python")
 
 
 def sample(facts: RunFacts) -> str:
     """The beginning of one training row as it is."""
+    if not facts.example:
+        return "There is none."
     question, answer = (m["content"] for m in facts.example[-2:])
     return "\n\n".join([block(_beginning(question, 800)), "is answered by", block(_beginning(answer, 1600))])
 
@@ -95,7 +96,7 @@ def funnel(facts: RunFacts) -> str:
         for step in facts.funnel
     ]
     steps = table(["step", "of", "in", "kept", "dropped", "why"], rows, right=(2, 3, 4))
-    kept = ", ".join(f"{number(n)} {what}" for what, n in facts.rejected.items())
+    kept = ", ".join(f"{number(n)} {what}" for what, n in facts.rejected.items() if n)
     return steps + (f"\n\nThe dropped rows are in `rejected/` with their reasons: {kept}." if kept else "")
 
 

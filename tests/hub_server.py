@@ -221,12 +221,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def preupload(self, repo: Repo, revision: str, wish: dict[str, Any]) -> Any:
         tree = repo.at(revision).tree
+        ignored = (tree[".gitignore"].data or b"").decode().split() if ".gitignore" in tree else []
         return {
             "files": [
                 {
                     "path": f["path"],
                     "uploadMode": "lfs" if f["path"].endswith(".parquet") else "regular",
-                    "shouldIgnore": False,
+                    "shouldIgnore": f["path"] in ignored,
                     "oid": (b.sha256 or b.oid) if (b := tree.get(f["path"])) else None,
                 }
                 for f in wish["files"]

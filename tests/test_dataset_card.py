@@ -59,6 +59,23 @@ def test_only_what_is_there_is_offered(tmp_path: Path) -> None:
     assert "language" not in metadata(render(run))
 
 
+def test_an_empty_table_is_not_offered_because_it_cannot_be_loaded(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    table = run / "rejected" / "problems.parquet"
+    pl.read_parquet(table).clear().write_parquet(table)
+    card = render(run)
+    assert "rejected_problems" not in card and "rejected_traces" in card
+    assert "with their reasons: 1 traces." in card
+
+
+def test_a_set_without_examples_says_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    for shard in (run / "dataset").iterdir():
+        pl.read_parquet(shard).clear().write_parquet(shard)
+    card = render(run)
+    assert "**No example was kept**" in card and metadata(card)["size_categories"] == ["n<1K"]
+
+
 def test_the_figures_are_those_of_the_files(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", problems=7)
     change(run / "manifest.json", dataset={"rows": 999, "files": []})

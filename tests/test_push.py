@@ -267,6 +267,14 @@ def test_what_a_person_wrote_on_the_hub_stays(hub: Hub, run: Path, tmp_path: Pat
     assert send(hub, other).uploaded == ()
 
 
+def test_a_file_that_the_repository_ignores_is_said_and_not_tried_for_ever(hub: Hub, run: Path) -> None:
+    send(hub, run)
+    edit_on_hub(hub, ".gitignore", "contamination.parquet\n")
+    pl.DataFrame({"problem_id": ["p"]}).write_parquet(run / "contamination.parquet")
+    with pytest.raises(UserError, match=r"does not take contamination\.parquet: its \.gitignore names it"):
+        send(hub, run)
+
+
 def test_a_foreign_card_becomes_the_hand_written_part(hub: Hub, run: Path) -> None:
     send(hub, run)
     edit_on_hub(hub, "README.md", "---\nextra_gated_prompt: Agree.\nlicense: gpl\n---\n# Ours\n\nAll by hand.\n")
