@@ -57,11 +57,13 @@ def compare(gold: str, answer: str) -> Decision | None:
 
 def readable(gold: str) -> bool:
     """Can a response be held against this gold here: a formula of our grammar, a choice, or plain words?"""
-    return reading(gold) is not None or bool(
-        words(gold) and not re.search(r"[\d^_=<>+*/]", gold) and not _COMMAND.search(gold)
-    )
+    if reading(gold) is not None:
+        return True
+    return bool(_LONG_WORD.search(gold)) and not _FORMULA.search(gold) and not _COMMAND.search(gold)
 
 
+_LONG_WORD = re.compile(r"[A-Za-z]{2}")
+_FORMULA = re.compile(r"[\^_<>+*/({\[]\s*[\d\\]|\d\s*[=<>+*/^]")
 _COMMAND = re.compile(r"\\(?!text|textbf|mathrm|mbox|[ ,;!])[A-Za-z]+")
 
 

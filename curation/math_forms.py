@@ -122,6 +122,8 @@ class Statement(Expression):
         """`Paolo: 18` and `Maximum = 2`: words up to a colon or an equals sign."""
         end, words = self.i, 0
         while end < len(self.tokens) and self.tokens[end].kind in ("word", "num", "sym", "fn") and end - self.i < 6:
+            if self.tokens[end].text.lower() in ("and", "or"):
+                return ""
             words += self.tokens[end].kind == "word" or self.tokens[end].text in ("min", "max")
             end += 1
         if not words or end >= len(self.tokens) or self.tokens[end].text not in (":", "="):

@@ -13,7 +13,7 @@ from curation.math_value import CannotEvaluate, Evaluator
 Answer = Literal["equal", "different", "unknown"]
 # Intervals the values of symbols are drawn from: inside (0, 1), where inverse functions are real, above it, and negative.
 _RANGES = ((0, 1), (1, 3), (-3, -1), (3, 7), (0, 2))
-_WHOLE = (2, 3, 5, 8, 11)  # for parameters that stand for integers: (-1)^n, floors and factorials are only asked there
+_WHOLE = range(1, 40)  # for parameters that stand for integers: (-1)^n, floors and factorials are only asked there
 WHOLE_NAMES = frozenset("nmklijpNMKtrq")
 LOW_DIGITS, HIGH_DIGITS = 40, 90
 
@@ -26,9 +26,8 @@ def equal(a: Node, b: Node) -> Answer:
     if not names:
         return _at(a, b, {})
     answer = _over_points(a, b, [{n: _drawn(n, r) for n in names} for r in _RANGES])
-    if answer == "equal" and any(n.name in ("floor", "ceil") for tree in (a, b) for n in walk(tree)):
-        return _over_points(a, b, [{n: Fraction(w + i) for i, n in enumerate(names)} for w in range(1, 40)])
-    if answer == "different" and set(names) & WHOLE_NAMES and _is_stepwise(a, b):
+    jumps = any(n.name in ("floor", "ceil") for tree in (a, b) for n in walk(tree))
+    if (answer == "equal" and jumps) or (answer == "different" and set(names) & WHOLE_NAMES and _is_stepwise(a, b)):
         return _over_points(a, b, [{n: Fraction(w + i) for i, n in enumerate(names)} for w in _WHOLE])
     return answer
 
@@ -93,7 +92,8 @@ def _at(a: Node, b: Node, point: dict[str, Fraction]) -> Answer:
         if digits == LOW_DIGITS and gap > size * evaluator.mp.mpf(10) ** -20 and gap > evaluator.mp.mpf(10) ** -25:
             return "different"
     # Rounding noise shrinks with the precision, a true difference does not: 1/2^99 and 1/2^98 differ by 1.6e-30.
-    shrank = gaps[1] <= gaps[0] * evaluator.mp.mpf(10) ** -(HIGH_DIGITS - LOW_DIGITS - 15)
+    noise = max(gaps[0], evaluator.mp.mpf(10) ** -LOW_DIGITS)
+    shrank = gaps[1] <= noise * evaluator.mp.mpf(10) ** -(HIGH_DIGITS - LOW_DIGITS - 15)
     close = gap <= size * evaluator.mp.mpf(10) ** -(HIGH_DIGITS - 15)
     if close or (shrank and gap < evaluator.mp.mpf(10) ** -(HIGH_DIGITS - 25)):
         return "unknown" if evaluator.rounded else "equal"

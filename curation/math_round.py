@@ -68,5 +68,5 @@ def _judged(gap: Any, written: Decimal, digits: int, gold: Any) -> Literal["equa
         return "equal"
     if gap <= unit and written.digits >= digits + 1:
         return "equal"  # cut off instead of rounded
-    near = gap < unit and written.digits >= 2
+    near = gap < unit * (1 - 1e-9) and written.digits >= 2
     return "close" if near or gap <= abs(gold) * NEAR else "different"

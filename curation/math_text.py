@@ -54,6 +54,7 @@ _NAMES = (
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
     (re.compile(r"\^?\s?\\(?:degree|textdegree|textcirc)(?![A-Za-z])"), r"\\degree "),
     (re.compile(r"\^\s?\\circ|\^\s?\{\s?\\circ\s?\}|\^\s?o(?![A-Za-z])"), r"\\degree "),
+    (re.compile(r"\\mathbb\s?\{?\s?R\s?\}?"), r"\\R "),
     (re.compile(r"\\(?:varnothing)(?![A-Za-z])"), r"\\emptyset "),
     (re.compile(r"\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|\\[lr]vert(?![A-Za-z])"), "|"),
     (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"),
@@ -83,7 +84,7 @@ def normalise(text: str, *, thousands: bool = True) -> str:
 
     With `thousands`, "1,234" outside brackets is one number; without, it is two. Linear in the text.
     """
-    if text.isascii() and text.isalnum():
+    if text.isascii() and (text.isdigit() or text.isalpha()):
         return text
     for pattern, new in _BROKEN:
         text = pattern.sub(new, text)

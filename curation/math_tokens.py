@@ -40,7 +40,8 @@ def tokens(text: str) -> list[Token]:
         kind, position = str(match.lastgroup), match.end()
         if kind == "text":
             inner, position = _text_group(text, position)
-            out.extend(_text_tokens(inner, behind_number=bool(out) and out[-1].kind == "num"))
+            behind_value = bool(out) and (out[-1].kind == "num" or out[-1].text in ("}", ")", "%"))
+            out.extend(_text_tokens(inner, behind_value=behind_value))
             spaced = True
             continue
         if kind == "letters":
@@ -63,11 +64,12 @@ def _text_group(text: str, start: int) -> tuple[str, int]:
     raise Unreadable("\\text without an end")
 
 
-def _text_tokens(inner: str, *, behind_number: bool) -> list[Token]:
+def _text_tokens(inner: str, *, behind_value: bool) -> list[Token]:
     r"""Words of a \text group; a function, a letter, a number or a sign in it means itself, but 5 \text{m} is metres."""
-    if behind_number and not any(c in "=0123456789\\" for c in inner):
+    if behind_value and inner.strip()[:1].isalpha() and not any(c in "=\\" for c in inner):
         return [
-            Token("word", w, True) if w.isalpha() else _text_token(w) for w in re.findall(r"[A-Za-z]+|[/,;:()]", inner)
+            Token("word", w, True) if w.isalpha() else _text_token(w)
+            for w in re.findall(r"[A-Za-z]+|[/,;:(){}^-]|\d+", inner)
         ]
     found = re.findall(r"[A-Za-z][A-Za-z'.-]*|\d+(?:\.\d+)?|\\[A-Za-z]+|[-+=<>,;:()%/{}]", inner)
     return [_text_token(w) for w in found]
