@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from curation import countdown
 from curation.errors import UserError
 from curation.extract import extract_gold
 from curation.files import Row
+from curation.puzzles import countdown
 from curation.records import Problem, canonical_json, problem
 
 # The usual names, most specific first; taken from the data sets of this field.

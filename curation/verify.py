@@ -128,11 +128,11 @@ def _judge(gold: str | None, response: str, domain: str, *, timeout_s: float, wo
     if gold is None or bare is None:
         return _verdict("undetermined", "no_gold", None, None, started)
     if domain == "countdown":
-        from curation import countdown
+        from curation.puzzles import countdown
 
         return countdown.check(gold, response)
     if domain == "knights-and-knaves":
-        from curation import knights
+        from curation.puzzles import knights
 
         return knights.check(gold, response)
     found = extract(response)

@@ -59,7 +59,8 @@ def _traces(
     if teacher.kind == "replay":
         replayed = tracing.replay(run.store, teacher.model, shards, cleaned, recipe.clean)
         return replayed, [tracing.replayed_shard(run.store, replayed, shard) for shard in shards]
-    return None, [tracing.sample_shard(run.store, run.samples, recipe, teacher, shard) for shard in shards]
+    identity = tracing.identify(teacher, recipe.sample)
+    return None, [tracing.sample_shard(run.store, run.samples, recipe, teacher, identity, shard) for shard in shards]
 
 
 def _judge(run: Run, recipe: Recipe, shard: tracing.Shard, traces: Piece, workers: int) -> Judged:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from curation import countdown, knights
 from curation.benchmarks import Benchmark, read_benchmark
 from curation.errors import UserError
 from curation.files import Row, read_rows
+from curation.puzzles import countdown, knights
 from curation.records import Problem
 from curation.sources import Refused, prompt_column, read_problems
 from factory.recipe import BenchmarkFrom, FileSource, HubSource, Source

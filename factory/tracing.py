@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import polars as pl
 from curation.files import write_table
 from curation.normalise import normalise_question
 from curation.records import Message, Problem, Trace, from_frame, to_frame
-from factory import teachers
+from factory import oracle, teachers
 from factory.cleaning import turned_away
 from factory.ledger import count
 from factory.progress import track
@@ -21,6 +22,7 @@ from factory.recipe import Clean, Recipe, Sample
 from factory.replay import index_problems, match, open_replay, to_trace
 from factory.sampling import Identity, Request, Sampling, effective, sample
 from factory.steps import Facts, Piece, file_digest, once
+from factory.teachers import Teacher
 
 
 class Shard(NamedTuple):
@@ -45,17 +47,21 @@ def messages(recipe: Recipe, problem: Problem) -> tuple[Message, ...]:
     return (*system, {"role": "user", "content": recipe.prompt.replace("{problem}", problem.prompt)})
 
 
-def sample_shard(store: Path, samples: Path, recipe: Recipe, teacher: teachers.Teacher, shard: Shard) -> Piece:
+def sample_shard(store: Path, samples: Path, recipe: Recipe, teacher: Teacher, identity: Identity, shard: Shard) -> Piece:
     """Ask a teacher for the traces of one shard. A piece in which requests failed is done again by the next build."""
-    sampling = to_sampling(recipe.sample)
-    identity = _identity(teacher, sampling)
     settings = {"teacher": identity, "system": recipe.system, "prompt": recipe.prompt, "n": recipe.sample.per_problem}
 
     def work(folder: Path) -> Facts:
         problems = problems_of(shard)
-        asked = len(problems) * recipe.sample.per_problem
-        arriving = _answers(teacher, recipe, problems, sampling, identity, samples)
-        traces = list(track(arriving, "sample", asked, "traces"))
+        numbered = itertools.product(problems, range(recipe.sample.per_problem))
+        arriving: Iterator[Trace]
+        if teacher.kind == "oracle":
+            arriving = (oracle.solve(p, index) for p, index in numbered)
+        else:
+            requests = (Request(p.id, index, messages(recipe, p)) for p, index in numbered)
+            ask = partial(teachers.ask, teacher, identity, sampling=to_sampling(recipe.sample))
+            arriving = sample(requests, ask=ask, identity=identity, journal_folder=samples)
+        traces = list(track(arriving, "sample", len(problems) * recipe.sample.per_problem, "traces"))
         order = {p.id: n for n, p in enumerate(problems)}
         traces.sort(key=lambda t: (order[t.problem_id], t.index))
         write_table(to_frame(traces, Trace), folder / "traces.parquet")
@@ -68,35 +74,12 @@ def to_sampling(values: Sample) -> Sampling:
     return Sampling(**values.model_dump(exclude={"per_problem"}))
 
 
-def _identity(teacher: teachers.Teacher, sampling: Sampling) -> Identity:
+def identify(teacher: Teacher, values: Sample) -> Identity:
+    """Everything but the prompt and the index that decides a sample of this teacher."""
     if teacher.kind == "oracle":
-        from factory import oracle
-
         return {"model": "oracle", "revision": oracle.VERSION, "endpoint": "", "sampling": {}}
     model = teachers.identity(teacher)
-    return {"model": model.name, "revision": model.revision, "endpoint": model.endpoint, "sampling": effective(sampling)}
-
-
-def _answers(
-    teacher: teachers.Teacher,
-    recipe: Recipe,
-    problems: Sequence[Problem],
-    sampling: Sampling,
-    identity: Identity,
-    samples: Path,
-) -> Iterator[Trace]:
-    numbered = itertools.product(problems, range(recipe.sample.per_problem))
-    if teacher.kind == "oracle":
-        from factory import oracle
-
-        return (oracle.solve(p, index) for p, index in numbered)
-    requests = (Request(p.id, index, messages(recipe, p)) for p, index in numbered)
-    return sample(
-        requests,
-        ask=lambda missing: teachers.ask(teacher, missing, sampling),
-        identity=identity,
-        journal_folder=samples,
-    )
+    return {"model": model.name, "revision": model.revision, "endpoint": model.endpoint, "sampling": effective(to_sampling(values))}
 
 
 def _trace_facts(traces: Iterable[Trace]) -> Facts:

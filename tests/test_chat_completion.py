@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from fault_server import completion
 
-from factory import chat_completion
-from factory.chat_completion import Failure, read_answer
 from factory.sampling import Answer
+from factory.teachers import chat_completion
+from factory.teachers.chat_completion import Failure, read_answer
 
 
 def test_retry_after_is_a_number_or_a_date() -> None:

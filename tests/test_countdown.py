@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from curation.arithmetic import read_equation
-from curation.countdown import VERSION, check, generate, key
 from curation.errors import UserError
+from curation.puzzles.arithmetic import read_equation
+from curation.puzzles.countdown import VERSION, check, generate, key
 
 GOLD = "(8 - 2) * 4"
 

@@ -19,8 +19,8 @@ from tiny_model import make_tiny_model
 
 from curation.errors import UserError
 from curation.records import Trace
-from factory import hf_teacher, openai_teacher
 from factory.sampling import Request, Sampling
+from factory.teachers import hf, openai
 
 GREEDY = Sampling(max_tokens=48, temperature=0.0)
 PROMPTS = ["What is 12 + 30?", "Say ω and 日本.", "let us think " * 40]
@@ -75,8 +75,8 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -
 
 @pytest.mark.slow
 def test_a_served_model_and_the_same_model_here_say_the_same(tiny: Path, served: str) -> None:
-    here = texts(hf_teacher.sample(requests(), model=str(tiny), revision=None, sampling=GREEDY))
-    there = texts(openai_teacher.sample(requests(), model=str(tiny), url=served, sampling=GREEDY))
+    here = texts(hf.sample(requests(), model=str(tiny), revision=None, sampling=GREEDY))
+    there = texts(openai.sample(requests(), model=str(tiny), url=served, sampling=GREEDY))
     assert here == there
     assert len({answer for _, answer, *_ in here.values()}) == len(PROMPTS)  # the prompt matters
     assert all(len(answer) > 20 for _, answer, *_ in here.values())
@@ -103,35 +103,33 @@ def test_the_tokenizer_survives_saving(tiny: Path) -> None:
 
 @pytest.mark.slow
 def test_nothing_given_is_greedy_and_a_trace_says_where_it_is_from(tiny: Path) -> None:
-    (first, *_) = hf_teacher.sample(requests(), model=str(tiny), revision="r1", sampling=Sampling(max_tokens=9))
+    (first, *_) = hf.sample(requests(), model=str(tiny), revision="r1", sampling=Sampling(max_tokens=9))
     assert (first.teacher, first.revision, first.endpoint, first.sampling) == (str(tiny), "r1", "", '{"max_tokens":9}')
     assert (first.finish, first.completion_tokens) == ("length", 9)
-    (zero, *_) = hf_teacher.sample(
-        requests(), model=str(tiny), revision=None, sampling=Sampling(max_tokens=9, temperature=0.0, seed=4)
-    )
+    (zero, *_) = hf.sample(requests(), model=str(tiny), revision=None, sampling=Sampling(max_tokens=9, temperature=0.0, seed=4))
     assert zero.answer_text == first.answer_text
 
 
 @pytest.mark.slow
 def test_samples_differ_by_index_and_repeat_by_seed_alone(tiny: Path) -> None:
     drawn = Sampling(max_tokens=24, temperature=1.0, seed=3)
-    every = texts(hf_teacher.sample(requests(4), model=str(tiny), revision=None, sampling=drawn))
+    every = texts(hf.sample(requests(4), model=str(tiny), revision=None, sampling=drawn))
     assert len({answer for (problem, _), (_, answer, *_) in every.items() if problem == "p0"}) == 4
     last = requests(4)[-1]  # alone, without those before it
-    assert texts(hf_teacher.sample([last], model=str(tiny), revision=None, sampling=drawn)).items() <= every.items()
+    assert texts(hf.sample([last], model=str(tiny), revision=None, sampling=drawn)).items() <= every.items()
 
 
 @pytest.mark.slow
 def test_generation_ends_at_the_tokens_of_the_generation_config(tiny: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    (whole, *_) = hf_teacher.sample(requests(), model=str(tiny), revision=None, sampling=GREEDY)
+    (whole, *_) = hf.sample(requests(), model=str(tiny), revision=None, sampling=GREEDY)
     folder = Path(shutil.copytree(tiny, tmp_path / "model"))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ends = sorted(set(tokenizer(whole.answer_text[8:20], add_special_tokens=False)["input_ids"]))
     config = json.loads((folder / "generation_config.json").read_text()) | {"eos_token_id": ends}
     (folder / "generation_config.json").write_text(json.dumps(config))
-    (cut, *_) = hf_teacher.sample(requests(), model=str(folder), revision=None, sampling=GREEDY)
+    (cut, *_) = hf.sample(requests(), model=str(folder), revision=None, sampling=GREEDY)
     assert cut.finish == "stop"
     assert cut.completion_tokens is not None and cut.completion_tokens < 48
     assert whole.answer_text.startswith(cut.answer_text[:8])
@@ -142,7 +140,7 @@ def test_a_thought_that_the_template_opens_is_a_thought_when_cut(tiny: Path, tmp
     folder = Path(shutil.copytree(tiny, tmp_path / "model"))
     template = folder / "chat_template.jinja"
     template.write_text(template.read_text().replace("assistant\n{%", "assistant\n<think>\n{%"))
-    (trace, *_) = hf_teacher.sample(requests(), model=str(folder), revision=None, sampling=GREEDY)
+    (trace, *_) = hf.sample(requests(), model=str(folder), revision=None, sampling=GREEDY)
     assert trace.reasoning and trace.answer_text == "" and trace.finish == "length"
 
 
@@ -150,7 +148,7 @@ def test_a_thought_that_the_template_opens_is_a_thought_when_cut(tiny: Path, tmp
 def test_what_is_no_chat_model_is_one_sentence(tiny: Path, tmp_path: Path) -> None:
     def said(model: str, *first: Request) -> str:
         with pytest.raises(UserError) as caught:
-            list(hf_teacher.sample(first, model=model, revision=None, sampling=GREEDY))
+            list(hf.sample(first, model=model, revision=None, sampling=GREEDY))
         return str(caught.value)
 
     base = Path(shutil.copytree(tiny, tmp_path / "base"))
@@ -171,10 +169,10 @@ def test_a_directory_that_is_no_model_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     for path in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(UserError, match=r"is no model: wanted a directory with config\.json"):
-            list(hf_teacher.sample([], model=str(path), revision=None, sampling=GREEDY))
+            list(hf.sample([], model=str(path), revision=None, sampling=GREEDY))
 
 
 def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"pip install 'cot-factory\[hf\]'"):
-        list(hf_teacher.sample([], model="org/model", revision=None, sampling=GREEDY))
+        list(hf.sample([], model="org/model", revision=None, sampling=GREEDY))

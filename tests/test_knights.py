@@ -7,8 +7,8 @@ import time
 import pytest
 
 from curation.errors import UserError
-from curation.knights import VERSION, check, generate, key
-from curation.statements import Roles, opposite, solutions, words, worlds
+from curation.puzzles.knights import VERSION, check, generate, key
+from curation.puzzles.statements import Roles, opposite, solutions, words, worlds
 
 GOLD = "Emma is a knight, Noah is a knave, and Mary Ann is a knight."
 

@@ -13,8 +13,8 @@ from fault_server import FaultServer, serve_faults
 
 from curation.errors import UserError
 from curation.records import Trace
-from factory import chat_completion, openai_teacher
 from factory.sampling import Request, Sampling, effective
+from factory.teachers import chat_completion, openai
 
 FAST = Sampling(max_tokens=64, retries=3, timeout_s=5)
 
@@ -44,7 +44,7 @@ def request(plan: str, index: int = 0) -> Request:
 def ask(server: FaultServer, *plans: str, sampling: Sampling = FAST) -> list[Trace]:
     """Traces of the plans, in their order."""
     requests = [request(plan) for plan in plans]
-    traces = openai_teacher.sample(requests, model="faulty", url=server.url, sampling=sampling)
+    traces = openai.sample(requests, model="faulty", url=server.url, sampling=sampling)
     by_problem = {t.problem_id: t for t in traces}
     return [by_problem[r.problem_id] for r in requests]
 
@@ -164,7 +164,7 @@ def test_an_endpoint_that_refuses_from_the_start_ends_it_at_once(server: FaultSe
 def test_an_endpoint_that_is_down_ends_it_at_once() -> None:
     began = time.monotonic()
     with pytest.raises(UserError, match=r"cannot be reached: .* start it or correct the URL"):
-        list(openai_teacher.sample([request("ok")], model="m", url="http://127.0.0.1:9", sampling=FAST))
+        list(openai.sample([request("ok")], model="m", url="http://127.0.0.1:9", sampling=FAST))
     assert time.monotonic() - began < 2
 
 
@@ -173,7 +173,7 @@ def test_an_endpoint_that_goes_down_for_good_ends_it_after_twenty(server: FaultS
     once = Sampling(max_tokens=8, retries=0, in_flight=1)
     traces = []
     with pytest.raises(UserError, match=r"20 requests in a row .* answered 500: .* what was sampled is kept"):
-        for trace in openai_teacher.sample(requests, model="m", url=server.url, sampling=once):
+        for trace in openai.sample(requests, model="m", url=server.url, sampling=once):
             traces.append(trace)
     assert [t.finish for t in traces] == ["stop"] + ["error"] * 20
 
@@ -186,7 +186,7 @@ def test_prompts_refused_one_by_one_never_end_it(server: FaultServer) -> None:
 def test_what_is_sent(server: FaultServer) -> None:
     sampling = Sampling(max_tokens=5, temperature=0.6, top_p=0.95, seed=100)
     requests = [request("ok", index) for index in (0, 3)]
-    traces = list(openai_teacher.sample(requests, model="faulty", url=server.url, sampling=sampling))
+    traces = list(openai.sample(requests, model="faulty", url=server.url, sampling=sampling))
     bodies = {s.prompt: s.body for s in server.seen}
     for r in requests:
         body = bodies[r.messages[0]["content"]]
@@ -219,7 +219,7 @@ def test_keys_come_from_the_environment_and_are_never_shown(server: FaultServer,
 def test_credentials_in_the_url_are_used_and_never_shown(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACTORY_API_KEY", "sk-other")
     url = server.url.replace("http://", "http://me:s%40cret@") + "/v1?api-version=3"
-    (trace,) = openai_teacher.sample([request("ok")], model="m", url=url, sampling=FAST)
+    (trace,) = openai.sample([request("ok")], model="m", url=url, sampling=FAST)
     assert trace.endpoint == f"{server.url}/v1"
     assert server.seen[-1].headers["Authorization"] == "Basic bWU6c0BjcmV0"  # me:s@cret
     assert server.seen[-1].query == "api-version=3"
@@ -237,13 +237,13 @@ def test_credentials_in_the_url_are_used_and_never_shown(server: FaultServer, mo
     ],
 )
 def test_the_public_url(url: str, public: str) -> None:
-    assert openai_teacher.public_url(url) == public
+    assert openai.public_url(url) == public
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "http://", "ftp://u:secret@x", "http://h:99999", "http://[::1"])
 def test_a_url_that_is_none(url: str) -> None:
     with pytest.raises(UserError, match="is no URL") as caught:
-        openai_teacher.public_url(url)
+        openai.public_url(url)
     assert "secret" not in str(caught.value)
 
 
@@ -258,7 +258,7 @@ def test_no_more_in_flight_than_asked_and_requests_are_pulled_lazily() -> None:
 
     with serve_faults() as server:
         few = Sampling(max_tokens=8, in_flight=4)
-        traces = openai_teacher.sample(requests(), model="m", url=server.url, sampling=few)
+        traces = openai.sample(requests(), model="m", url=server.url, sampling=few)
         next(traces)
         assert pulled == 5
         assert len(list(traces)) == 39
@@ -267,14 +267,14 @@ def test_no_more_in_flight_than_asked_and_requests_are_pulled_lazily() -> None:
 
 def test_traces_come_as_they_complete(server: FaultServer) -> None:
     slow, fast = request("slow"), request("ok")
-    traces = openai_teacher.sample([slow, fast], model="m", url=server.url, sampling=FAST)
+    traces = openai.sample([slow, fast], model="m", url=server.url, sampling=FAST)
     assert [t.problem_id for t in traces] == [fast.problem_id, slow.problem_id]
 
 
 def test_closing_early_cancels_what_is_in_flight_and_leaves_nothing(server: FaultServer) -> None:
     before = threading.active_count()
     requests = [request("ok"), *(request("hang") for _ in range(20)), *(request("500") for _ in range(20))]
-    traces = openai_teacher.sample(requests, model="m", url=server.url, sampling=Sampling(max_tokens=8))
+    traces = openai.sample(requests, model="m", url=server.url, sampling=Sampling(max_tokens=8))
     assert next(traces).finish == "stop"
     began = time.monotonic()
     traces.close()  # type: ignore[attr-defined]
@@ -288,4 +288,4 @@ def test_what_the_requests_raise_comes_through(server: FaultServer) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(openai_teacher.sample(requests(), model="m", url=server.url, sampling=FAST))
+        list(openai.sample(requests(), model="m", url=server.url, sampling=FAST))

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from curation import countdown, knights
 from curation.errors import UserError
+from curation.puzzles import countdown, knights
 from curation.records import problem
 from factory.oracle import VERSION, solve
-from factory.telling import listed
+from factory.oracle.telling import listed
 
 COUNTDOWN = [p for n in (3, 4, 5, 6) for p in countdown.generate(60, seed=n, min_numbers=n, max_numbers=n)]
 KNIGHTS = [p for n in range(2, 9) for p in knights.generate(30, seed=n, min_people=n, max_people=n)]

@@ -10,18 +10,20 @@ P = problem(prompt="What is $2+2$?", answer="4", domain="math", source_id="abc-1
 Q = problem(prompt="What is $3+3$?", answer="6", domain="math", source_id="17")
 
 
-@pytest.mark.parametrize(
-    ("row", "found"),
-    [
-        ({"question": "q", "model": "r1", "response": "a\n</think>\nb"}, [("r1", "a", "b", "stop")]),
-        ({"question": "q", "response": ["<think>a</think>b", "<think>cut"]}, [("replay", "a", "b", "stop"), ("replay", "cut", "", "length")]),
-        ({"problem": "q", "generations": ["<think>a</think>b"], "finish_reasons": ["length"]}, [("replay", "a", "b", "length")]),
-        ({"question": "q", "deepseek_thinking_trajectory": "a", "deepseek_attempt": "b"}, [("replay", "a", "b", "stop")]),
-        ({"question": "q", "thinking_trajectories": ["a"], "attempt": "b"}, [("replay", "a", "b", "stop")]),
-        ({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "<think>a</think>b"}]}, [("replay", "a", "b", "stop")]),
-        ({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "b"}]}, [("replay", None, "b", "stop")]),
-    ],
-)  # fmt: skip
+AB = ("replay", "a", "b", "stop")
+ASKED = {"role": "user", "content": "q"}
+SHAPES = [
+    ({"question": "q", "model": "r1", "response": "a\n</think>\nb"}, [("r1", "a", "b", "stop")]),
+    ({"question": "q", "response": ["<think>a</think>b", "<think>c"]}, [AB, ("replay", "c", "", "length")]),
+    ({"problem": "q", "generations": ["<think>a</think>b"], "finish_reasons": ["length"]}, [("replay", "a", "b", "length")]),
+    ({"question": "q", "deepseek_thinking_trajectory": "a", "deepseek_attempt": "b"}, [AB]),
+    ({"question": "q", "thinking_trajectories": ["a"], "attempt": "b"}, [AB]),
+    ({"messages": [ASKED, {"role": "assistant", "content": "<think>a</think>b"}]}, [AB]),
+    ({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "b"}]}, [("replay", None, "b", "stop")]),
+]
+
+
+@pytest.mark.parametrize(("row", "found"), SHAPES)
 def test_every_shape_of_trace_is_read(row, found):
     traces = list(read_traces([row], "file"))
     assert [(t.model, t.reasoning, t.answer_text, t.finish) for t in traces] == found

@@ -17,8 +17,9 @@ from fault_server import FaultServer, serve_faults
 
 from curation.errors import UserError
 from curation.records import Trace, trace
-from factory import journal, openai_teacher
+from factory import journal
 from factory.sampling import Answer, Identity, Request, Sampling, answered, effective, sample
+from factory.teachers import openai
 
 SAMPLING = Sampling(max_tokens=64, retries=0)
 IDENTITY = Identity(model="m", revision="r", endpoint="http://h/v1", sampling=effective(SAMPLING))
@@ -144,14 +145,14 @@ def test_killed_again_and_again_it_ends_like_an_undisturbed_run(tmp_path: Path, 
     program = """
         import sys
         from pathlib import Path
-        from factory import openai_teacher
-        from factory.openai_teacher import public_url
+        from factory.teachers import openai
+        from factory.teachers.openai import public_url
         from factory.sampling import Request, Sampling, effective, sample
         url, folder = sys.argv[1], Path(sys.argv[2])
         sampling = Sampling(max_tokens=64, in_flight=4)
         identity = {"model": "m", "revision": "", "endpoint": public_url(url), "sampling": effective(sampling)}
         requests = [Request(f"p{n}", 0, ({"role": "user", "content": f"slow {sys.argv[3]} {n}"},)) for n in range(60)]
-        ask = lambda missing: openai_teacher.sample(missing, model="m", url=url, sampling=sampling)
+        ask = lambda missing: openai.sample(missing, model="m", url=url, sampling=sampling)
         for t in sample(requests, ask=ask, identity=identity, journal_folder=folder):
             print(t.problem_id, flush=True)
         print("whole", flush=True)
@@ -182,7 +183,7 @@ def test_closing_the_loop_stops_the_teacher(tmp_path: Path, server: FaultServer)
     sampling = Sampling(max_tokens=64)
 
     def ask(requests: Iterable[Request]) -> Iterator[Trace]:
-        return openai_teacher.sample(requests, model="m", url=server.url, sampling=sampling)
+        return openai.sample(requests, model="m", url=server.url, sampling=sampling)
 
     requests = [request("ok closing"), *(request(f"hang {n}", n + 1) for n in range(10))]
     traces = sample(requests, ask=ask, identity=IDENTITY, journal_folder=tmp_path)

@@ -20,8 +20,8 @@ from pathlib import Path
 import aiohttp
 
 from curation.records import Trace
-from factory import openai_teacher
 from factory.sampling import Identity, Request, Sampling, effective, sample
+from factory.teachers import openai
 
 SERVER = Path(__file__).parent.parent / "fault_server.py"
 
@@ -63,10 +63,10 @@ async def read_all(url: str, requests: int, in_flight: int) -> None:
 
 def take_all(url: str, requests: int, in_flight: int, folder: Path) -> None:
     sampling = Sampling(max_tokens=64, in_flight=in_flight)
-    identity = Identity(model="m", revision="", endpoint=openai_teacher.public_url(url), sampling=effective(sampling))
+    identity = Identity(model="m", revision="", endpoint=openai.public_url(url), sampling=effective(sampling))
 
     def ask(missing: Iterable[Request]) -> Iterator[Trace]:
-        return openai_teacher.sample(missing, model="m", url=url, sampling=sampling)
+        return openai.sample(missing, model="m", url=url, sampling=sampling)
 
     asked = (Request(f"p{n}", 0, ({"role": "user", "content": f"long {n}"},)) for n in range(requests))
     traces = sample(asked, ask=ask, identity=identity, journal_folder=folder)

@@ -1,0 +1,113 @@
+"""A teacher in this process, through transformers: for small models and for machines without a GPU.
+
+One prompt at a time: rows of a batch change each other's last digits through padding and kernel choice, and a sample must
+be a function of its key alone. Where throughput matters, serve the model and use the `openai:` teacher.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from curation.errors import UserError
+from curation.records import Message, Trace
+from factory.sampling import Answer, Identity, Request, Sampling, answered, effective
+
+THINK = "<think>"
+
+
+class _Loaded(NamedTuple):
+    name: str
+    model: Any
+    tokenizer: Any
+
+
+def sample(requests: Iterable[Request], *, model: str, revision: str | None, sampling: Sampling) -> Iterator[Trace]:
+    """The trace of each request, in their order; the model is loaded, to a GPU where there is one, before the first.
+
+    `model` is a local directory or a repository on the Hub; a directory has no revision, and one that is given is only recorded.
+    Temperature None or 0 is greedy; other values that are None are those of the model's generation config. Sample i is drawn
+    with seed + i. Raises UserError where transformers is not installed, or the model cannot be loaded or has no chat template.
+    """
+    identity = Identity(model=model, revision=revision or "", endpoint="", sampling=effective(sampling))
+    loaded = _load(model, revision)
+    for request in requests:
+        yield answered(request, identity, _answer(loaded, request, sampling))
+
+
+def _load(name: str, revision: str | None) -> _Loaded:
+    folder = Path(name)
+    if folder.exists() and not (folder / "config.json").is_file():
+        raise UserError(f"{name} is no model: wanted a directory with config.json, weights and tokenizer")
+    try:
+        import torch
+        from safetensors import SafetensorError
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError as error:
+        raise UserError(
+            f"the hf: teacher needs a package that is not installed ({error.name}): pip install 'cot-factory[hf]'"
+        ) from None
+    where = {} if folder.exists() else {"revision": revision}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **where)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype="auto", **where).to(device).eval()
+    except (OSError, ValueError, SafetensorError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"the model {name} could not be loaded ({said}): wanted a directory with config.json, weights and tokenizer, "
+            "or the name of such a repository on the Hub"
+        ) from error
+    if tokenizer.chat_template is None:
+        raise UserError(f"the model {name} has no chat template: wanted a chat model, such as one whose name ends in Instruct")
+    return _Loaded(name, model, tokenizer)
+
+
+def _answer(loaded: _Loaded, request: Request, sampling: Sampling) -> Answer:
+    import torch
+
+    prompt = _render(loaded, request.messages)
+    inputs = loaded.tokenizer(prompt, add_special_tokens=False, return_tensors="pt").to(loaded.model.device)
+    if sampling.seed is not None:
+        torch.manual_seed(sampling.seed + request.index)
+    began = time.monotonic()
+    with torch.inference_mode():
+        sequences = loaded.model.generate(**inputs, generation_config=_generation(loaded.model.generation_config, sampling))
+    seconds = time.monotonic() - began
+    prompt_tokens = inputs["input_ids"].shape[-1]
+    tokens = sequences[0, prompt_tokens:].tolist()
+    text = loaded.tokenizer.decode(tokens, skip_special_tokens=True)
+    # Templates of DeepSeek-R1 and QwQ open the thought in the prompt; without its tag a cut thought would pass for an answer.
+    opened = THINK if prompt.rstrip().endswith(THINK) else ""
+    stopped = bool(tokens) and tokens[-1] in _ends(loaded.model.generation_config)
+    return Answer(opened + text, "stop" if stopped else "length", None, prompt_tokens, len(tokens), seconds)
+
+
+def _render(loaded: _Loaded, messages: Sequence[Message]) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        return str(loaded.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+    except TemplateError as error:
+        roles = ", ".join(m["role"] for m in messages)
+        raise UserError(f"the chat template of {loaded.name} refuses messages of {roles} ({error}): change the prompt") from error
+
+
+def _generation(of_model: Any, sampling: Sampling) -> Any:
+    generation = copy.deepcopy(of_model)
+    generation.max_length = None
+    generation.max_new_tokens = sampling.max_tokens
+    generation.do_sample = bool(sampling.temperature)
+    if sampling.temperature:
+        generation.temperature = sampling.temperature
+        generation.top_k = generation.top_k or 0  # where the model names none, transformers would keep only the first 50
+        generation.top_p = generation.top_p if sampling.top_p is None else sampling.top_p
+    return generation
+
+
+def _ends(generation: Any) -> set[int]:
+    ends = generation.eos_token_id
+    return set(ends) if isinstance(ends, list) else {ends}
