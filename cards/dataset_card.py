@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from cards import licenses, sections
+from cards import licenses, row_sections, run_sections
 from cards.markdown import text
 from cards.run_facts import RunFacts, read_facts
 
@@ -45,23 +45,29 @@ def render(run: Path) -> str:
     """
     facts = read_facts(run)
     parts = [
-        f"---\n{yaml.safe_dump(_metadata(facts), sort_keys=False, allow_unicode=True, width=120)}---",
+        f"---\n{_yaml(_metadata(facts))}---",
         f"# {text(facts.recipe['name'])}",
         text(facts.recipe["description"], 2000),
-        sections.summary(facts),
+        row_sections.summary(facts),
         f"{HAND_OPEN}\n{_HINT}\n{HAND_CLOSE}",
-        "## Load it\n\n" + sections.loading(facts),
-        "## One row\n\n" + sections.sample(facts),
-        "## What was kept and what was dropped\n\n" + sections.funnel(facts),
-        "## Columns\n\n" + sections.columns(facts),
-        "## Teacher\n\n" + sections.teacher(facts),
-        "## Verification\n\n" + sections.verification(facts),
-        "## Decontamination\n\n" + sections.decontamination(facts),
-        "## Duplicates\n\n" + sections.duplicates(facts),
-        "## Lengths\n\n" + sections.lengths(facts),
-        "## Licences\n\n" + sections.licences(facts),
-        "## Rebuild it\n\n" + sections.rebuild(facts),
     ]
+    about_rows = (
+        ("Load it", row_sections.loading),
+        ("One row", row_sections.sample),
+        ("Columns", row_sections.columns),
+        ("Teacher", row_sections.teacher),
+        ("Verification", row_sections.verification),
+        ("Lengths", row_sections.lengths),
+    )
+    about_the_run = (
+        ("What was kept and what was dropped", run_sections.funnel),
+        ("Decontamination", run_sections.decontamination),
+        ("Duplicates", run_sections.duplicates),
+        ("Licences", run_sections.licences),
+        ("Rebuild it", run_sections.rebuild),
+    )
+    for title, section in (about_rows if facts.examples else ()) + about_the_run:
+        parts.append(f"## {title}\n\n{section(facts)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -79,8 +85,7 @@ def keep_hand_written(card: str, existing: str) -> str:
     _, _, after = rest.partition(HAND_CLOSE)
     here, there = hand_written(card), hand_written(existing)
     hand = (here if there in here else there) or _HINT
-    head = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)
-    return f"---\n{head}---\n{before}{HAND_OPEN}\n{hand}\n{HAND_CLOSE}{after}"
+    return f"---\n{_yaml(metadata)}---\n{before}{HAND_OPEN}\n{hand}\n{HAND_CLOSE}{after}"
 
 
 def hand_written(card: str) -> str:
@@ -102,6 +107,10 @@ def split_card(card: str) -> tuple[dict[str, Any], str]:
     return (metadata, body) if isinstance(metadata, dict) else ({}, card)
 
 
+def _yaml(metadata: dict[str, Any]) -> str:
+    return yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)
+
+
 def _metadata(facts: RunFacts) -> dict[str, Any]:
     tag = licenses.tag([s["license"] for s in facts.manifest["sources"]])
     domains = [name for name, _ in facts.by["domain"]]
@@ -119,6 +128,6 @@ def _metadata(facts: RunFacts) -> dict[str, Any]:
                 **({"default": True} if name == "default" else {}),
                 "data_files": [{"split": "train", "path": pattern}],
             }
-            for name, pattern in sections.configs(facts)
+            for name, pattern in row_sections.configs(facts)
         ],
     }

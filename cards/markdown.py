@@ -29,9 +29,11 @@ def text(value: object, limit: int = 160) -> str:
 
 
 def code(value: object, limit: int = 200) -> str:
-    """`value` as a code span on one line: names, versions, identifiers."""
-    line = " ".join(str(value)[: limit + 1].replace("`", "'").split())
-    return f"`{(line[:limit] + '…' if len(line) > limit else line).replace('|', chr(92) + '|')}`" if line else ""
+    """`value` as a code span on one line: names, versions, mathematics as it is written."""
+    line = " ".join(visible(str(value)[: 4 * limit]).replace("`", "'").split())
+    cut = line[:limit] + ("…" if len(line) > limit else "")
+    # In a table a pipe is escaped even in a code span; after a backslash some parsers would read the two as one escape.
+    return f"`{cut}`".replace("\\|", "\\ |").replace("|", "\\|") if line else ""
 
 
 def block(content: str, language: str = "") -> str:

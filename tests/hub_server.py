@@ -222,17 +222,13 @@ class Handler(BaseHTTPRequestHandler):
     def preupload(self, repo: Repo, revision: str, wish: dict[str, Any]) -> Any:
         tree = repo.at(revision).tree
         ignored = (tree[".gitignore"].data or b"").decode().split() if ".gitignore" in tree else []
-        return {
-            "files": [
-                {
-                    "path": f["path"],
-                    "uploadMode": "lfs" if f["path"].endswith(".parquet") else "regular",
-                    "shouldIgnore": f["path"] in ignored,
-                    "oid": (b.sha256 or b.oid) if (b := tree.get(f["path"])) else None,
-                }
-                for f in wish["files"]
-            ]
-        }
+
+        def mode(path: str) -> dict[str, Any]:
+            held = tree.get(path)
+            known = {"oid": (held.sha256 or held.oid) if held else None, "shouldIgnore": path in ignored}
+            return known | {"path": path, "uploadMode": "lfs" if path.endswith(".parquet") else "regular"}
+
+        return {"files": [mode(f["path"]) for f in wish["files"]]}
 
     def commit(self, repo: Repo, revision: str, body: bytes) -> Any:
         ref = revision if revision.startswith("refs/") else f"refs/heads/{revision}"

@@ -133,6 +133,16 @@ def _manifest(folder: Path, problems: int) -> dict[str, Any]:
                 "path_or_repo": "/home/me/sums.jsonl",
             }
         ],
+        "teachers": [
+            {
+                "teacher": "deepseek-ai/DeepSeek-R1",
+                "traces": 2 * problems,
+                "faulty": 1,
+                "correct": problems,
+                "incorrect": problems - 1,
+                "undetermined": 0,
+            }
+        ],
         "seeds": {"choose": 0},
         "libraries": {"math-verify": "0.9.0", "polars": "2.1.0"},
         "python": "3.11.2",

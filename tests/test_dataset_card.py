@@ -88,6 +88,7 @@ def test_the_figures_are_those_of_the_files(tmp_path: Path) -> None:
     assert "| every sampled trace, tokens as the teacher counted them | 2 | 200 | 300 | 300 |" in card
     assert "| prompt tokens, whole run | 1,234 |" in card
     assert "| `temperature` | `0.6` |" in card and "| `seed` | `null` |" in card
+    assert "| `deepseek-ai/DeepSeek-R1` | 14 | 1 | 7 | 6 | 0 |" in card
     assert "3 problems, 1 traces" in card and "999" not in card
     assert "factory build sums --teacher openai:deepseek-ai/DeepSeek-R1@http://localhost:8000" in card
 
@@ -138,6 +139,8 @@ def test_text_is_escaped_and_cut() -> None:
 
 def test_code_cannot_be_left() -> None:
     assert code("a`b|c\nd") == r"`a'b\|c d`"
+    assert code(r"\|x\|") == r"`\ \|x\ \|`"
+    assert code("a\u202eb" + "c" * 300, 5) == "`abccc…`"
     assert code("") == ""
     assert block("````\nx") == "`````\n````\nx\n`````"
 
