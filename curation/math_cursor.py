@@ -1,10 +1,12 @@
 """A position in a list of tokens, and the one order in which the layers of the grammar build on each other.
 
 Cursor -> Atoms (numbers, symbols, functions, brackets) -> Expression (factors, products, sums) -> Statement (relations,
-lists, remarks): each layer is a file, and the lower ones know of the upper ones only the two methods declared here.
+lists, remarks): each layer is a file, and the lower ones know of the upper ones only the four methods declared here.
 """
 
 from __future__ import annotations
+
+import abc
 
 from curation.math_node import Node
 from curation.math_tokens import Token, Unreadable
@@ -13,7 +15,7 @@ DEPTH_LIMIT = 60  # two for each nested bracket; the deepest published gold need
 END = Token("end", "", False)
 
 
-class Cursor:
+class Cursor(abc.ABC):
     """Each method of a layer reads one construct and leaves the position behind it; Unreadable says that it is not there."""
 
     def __init__(self, tokens: list[Token]) -> None:
@@ -48,18 +50,18 @@ class Cursor:
         if self.depth > DEPTH_LIMIT:
             raise Unreadable("too deep")
 
+    @abc.abstractmethod
     def expression(self) -> Node:
         """A sum: math_parse."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def factor(self) -> Node:
         """A base with its powers: math_parse."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def starts_factor(self) -> bool:
         """Does a factor begin here: math_parse."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def braces(self) -> Node:
         """What follows an opening brace of a set: math_forms."""
-        raise NotImplementedError
