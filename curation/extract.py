@@ -66,7 +66,7 @@ def extract(response: str) -> Extraction:
 def extract_from_answer(text: str) -> Extraction:
     """The final answer in the part of a response that follows the thinking."""
     text = text.strip()
-    if not any(c.isalnum() for c in text):
+    if not any(c.isalnum() or c in "∅{" for c in text):
         return Extraction(None, "no_answer")
     if tagged := _answer_tag(text):
         inner = _boxed(tagged)

@@ -65,6 +65,8 @@ class Atoms(Cursor):
         """f, g and h always; another letter where it stands as a name does: P(x) = ..., (P(x), Q(x)), T(10) = 2."""
         if name[0] in "fghFGH":
             return True
+        if name == "C" and self.peek(1).kind == self.peek(3).kind == "num" and self.peek(2).text == ",":
+            return True
         single = self.peek(1).kind in ("sym", "num") and self.peek(2).text == ")"
         return single and self.peek(3).text in (("=", ",", ")") if name[0].isupper() else ("=",))
 
@@ -73,6 +75,8 @@ class Atoms(Cursor):
         while self.take(","):
             args.append(self.expression())
         self.expect(")")
+        if name == "C" and len(args) == 2:
+            return Node("fn", tuple(args), name="binom")
         return Node("apply", tuple(args), name=name)
 
     def script(self) -> Node:

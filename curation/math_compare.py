@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from curation.math_forms import Reading
-from curation.math_lexicon import CONVERTIBLE, FACTORS
+from curation.math_lexicon import FACTORS, UNIT_NAMES
 from curation.math_lists import LIST_LIMIT, distinct, items, ordered, rows, together, unordered
 from curation.math_names import exact_side, mirrored, named, solves
 from curation.math_node import Node, number, substitute, symbols, walk
@@ -15,15 +15,22 @@ from curation.math_sets import is_set, same, to_set
 def compare_readings(gold: Reading, answer: Reading) -> Answer:
     """Does the answer say what the gold says?"""
     result = compare(gold.node, answer.node)
-    if result == "different" and (gold.doubtful or answer.doubtful or _other_unit(gold, answer)):
+    left, right = units(gold.words), units(answer.words)
+    if result == "equal":
+        return "equal" if left == right or not (left and right) else "unknown"  # 12 cm^2 beside 12 cm^3
+    if result == "different" and (gold.doubtful or answer.doubtful or (left != right and _convertible(gold, answer))):
         return "unknown"
     return result
 
 
-def _other_unit(gold: Reading, answer: Reading) -> bool:
+def units(words: tuple[str, ...]) -> frozenset[str]:
+    """The usual units among the words, each by one name, with their powers."""
+    known = [UNIT_NAMES[w] for w in words if w in UNIT_NAMES]
+    return frozenset(known + [w for w in words if w in ("^2", "^3")] if known else [])
+
+
+def _convertible(gold: Reading, answer: Reading) -> bool:
     """18.8 hours beside 1128: the same in minutes, so a difference of the numbers alone proves nothing."""
-    if not (set(gold.words) ^ set(answer.words)) & CONVERTIBLE:
-        return False
     if "list" in (gold.node.op, answer.node.op):
         return True
     x, y = real_value(gold.node), real_value(answer.node)
@@ -132,11 +139,15 @@ def _set_side(node: Node) -> Node:
     name, value = named(node)
     if name is not None and is_set(value):
         return value
+    if node.op == "list" and not any(a.op == "rel" for a in node.args):
+        return Node("set", node.args)
     return Node("set", (value,)) if name is not None or node.op in ("num", "neg", "div") else node
 
 
 def _lists(gold: Node, left: list[Node] | None, answer: Node, right: list[Node] | None) -> Answer:
     """Order does not matter, except against a tuple or where components are named."""
+    if {gold.op, answer.op} == {"group", "set"}:
+        return "unknown"  # (1, 2) beside {1, 2}
     if "group" in (gold.op, answer.op) and None in (left, right):
         flat_gold, flat_answer = left or list(gold.args), right or list(answer.args)
         return ordered(flat_gold, flat_answer, compare, otherwise="unknown")
@@ -167,7 +178,8 @@ def _tuples(gold: Node, answer: Node) -> Answer:
     """Points, intervals, vectors and matrices, part by part."""
     left, right = rows(gold), rows(answer)
     if left is None or right is None:
-        return "different"
+        unit_vectors = any(n.name == "j" for tree in (gold, answer) for n in walk(tree))
+        return "unknown" if unit_vectors else "different"
     if [len(r) for r in left] != [len(r) for r in right]:
         if min(len(left), len(left[0])) == min(len(right), len(right[0])) == 1:  # a column against a row
             left, right = [[x for r in left for x in r]], [[x for r in right for x in r]]

@@ -51,7 +51,8 @@ def compare(gold: str, answer: str) -> Decision | None:
     if result == "close":
         return Decision("undetermined", "rounded")
     if result == "unknown" and _is_arithmetic(left) and _is_arithmetic(right):
-        return Decision("undetermined", "ambiguous" if "log" in gold + answer else "too_large")
+        plain = "log" not in gold + answer and not left.words and not right.words
+        return Decision("undetermined", "too_large" if plain else "ambiguous")
     return _DIFFERENT if result == "different" else None
 
 
@@ -143,14 +144,33 @@ _BARE = str.maketrans({c: " " for c in "\\{}()[]."})
 def _choice(gold: str, answer: str) -> Decision | None:
     """(C), C., \\text{(C)} 42: one letter, where the gold is nothing else."""
     wanted, got = _CHOICE.fullmatch(gold), _CHOICE.fullmatch(answer)
-    if not wanted or wanted[2].strip(" )].}$"):
-        return None
+    if not wanted:
+        return _letters(gold, answer)
+    if content := wanted[2].strip(" )].}$"):  # B) 7
+        bare = got and not got[2].strip(" )].}$")
+        return (
+            (_EQUAL if got[1].upper() == wanted[1].upper() else _DIFFERENT) if got and bare else _same(content, answer)
+        )
     if not got:
         return Decision("undetermined", "ambiguous") if "(" in gold else None
     same = wanted[1].upper() == got[1].upper()
     if got[2].strip(" )].}$") and not same:
         return Decision("incorrect", "different")
     return _EQUAL if same else _DIFFERENT
+
+
+def _same(gold: str, answer: str) -> Decision | None:
+    return _EQUAL if compare(gold, answer) == _EQUAL else None
+
+
+def _letters(gold: str, answer: str) -> Decision | None:
+    """Several choices: AC, A and C, (A), (C)."""
+    wanted, got = (_SEPARATORS.sub("", normalise(t).replace("\\text", "")) for t in (gold, answer))
+    several = all(2 <= len(t) <= 10 and set(t) <= set("ABCDEFGHIJ") for t in (wanted, got)) and wanted != gold + answer
+    return _EQUAL if several and sorted(wanted) == sorted(got) and (wanted, got) != (gold, answer) else None
+
+
+_SEPARATORS = re.compile(r"[\s,;(){}]|and")
 
 
 def _text(gold: str, answer: str, left: Reading | None, right: Reading | None) -> Decision | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from curation.math_lexicon import CUT, DOUBT, FILLERS, NUMBERS, SCALES
 from curation.math_node import Node, depth
 from curation.math_parse import Expression
-from curation.math_text import normalise
+from curation.math_text import normalise, words
 from curation.math_tokens import Token, Unreadable, tokens
 
 _RELATIONS = {
@@ -36,6 +36,8 @@ class Reading(NamedTuple):
 
 def read(text: str, *, thousands: bool = True) -> Reading:
     """The tree of a whole answer; raises Unreadable."""
+    if words(text) in ("all real numbers", "all reals", "all real x", "real numbers"):
+        return Reading(Node("sym", name="R"), (), False)
     found = tokens(normalise(text, thousands=thousands))
     found, doubtful = _without_condition(found)
     if not found:
@@ -47,7 +49,7 @@ def read(text: str, *, thousands: bool = True) -> Reading:
     if depth(node) > TREE_LIMIT:
         raise Unreadable("too deep")
     remarks = tuple(parser.remarks)
-    return Reading(node, remarks, doubtful or any(w in DOUBT for w in remarks))
+    return Reading(node, remarks, doubtful or any(w in DOUBT or w.isdigit() for w in remarks))
 
 
 def _without_condition(found: list[Token]) -> tuple[list[Token], bool]:

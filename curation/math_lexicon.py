@@ -56,10 +56,13 @@ COUNTING = frozenset(NUMBERS) | _words(
     "half halves third thirds quarter pi sqrt root e once twice thirty forty fifty sixty seventy eighty ninety hundred"
     " thousand million dozen"
 )
-# Units that have others beside them, and the factors between those.
-CONVERTIBLE = _words(
-    "second seconds sec minute minutes min hour hours hr hrs h day days week weeks month months year years mm cm m km meter"
-    " meters kilometer kilometers inch inches foot feet ft yard yards mile miles g kg gram grams kilogram kilograms cents"
-    " ounce ounces pound pounds liter liters ml milliliters centimeters millimeters tons"
-)
+# Units that have others beside them, by one name each, and the factors between those.
+_UNITS = (
+    "s second seconds sec", "min minute minutes", "h hour hours hr hrs", "day days", "week weeks", "month months",
+    "year years", "mm millimeter millimeters", "cm centimeter centimeters", "m meter meters", "km kilometer kilometers",
+    "in inch inches", "ft foot feet", "yd yard yards", "mi mile miles", "g gram grams", "kg kilogram kilograms",
+    "oz ounce ounces", "lb lbs pound pounds", "l liter liters", "ml milliliter milliliters", "ton tons", "cent cents",
+    "dollar dollars", "^2 square", "^3 cubic",
+)  # fmt: skip
+UNIT_NAMES = {word: names.split()[0] for names in _UNITS for word in names.split()}
 FACTORS = frozenset({60, 3600, 24, 1440, 7, 168, 30, 365, 52, 12, 36, 3, 5280, 1760, 100, 1000, 10, 16, 2000})

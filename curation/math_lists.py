@@ -84,4 +84,6 @@ def together(answers: list[Answer]) -> Answer:
 def rows(node: Node) -> list[list[Node]] | None:
     if node.op == "matrix":
         return [list(r.args) for r in node.args]
+    if node.op == "group" and all(a.op == "group" for a in node.args):
+        return [list(a.args) for a in node.args]
     return [list(node.args)] if node.op == "group" else None

@@ -38,7 +38,7 @@ _SIZES = re.compile(
 _SPACING = re.compile(
     r"(?<!\\)\\[,;:!> \[\]()]|~|\\(?:q?quad|hfill|enspace|thinspace|[hv]space\{[^{}]{0,9}\})(?![A-Za-z])|&nbsp;"
 )
-_SPACE_IN_NUMBER = re.compile(r"(?<=\d)(?:\\[,;! ]|\{,\}|,\\!|,\{\}|\\,)(?=\d{3}(?!\d))")
+_SPACE_IN_NUMBER = re.compile(r"(?<=\d)(?:\\[,;! ]|\{,\}|,\\!\s?|,\{\}|\\,)(?=\d{3}(?!\d))")
 _NAMES = (
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
@@ -66,6 +66,7 @@ _NAMES = (
     (re.compile(r"\\(?:dots|cdots|dotsc|dotsb)(?![A-Za-z])|\.\.\."), r"\\ldots "),
     (re.compile(r"<su[bp]>([^<]{1,20})</su[bp]>"), r"^{\1}"),
     (re.compile(r"\*\*"), "^"),
+    (re.compile(r"(?<=\.\d{2})(\d{0,40})\s?\\ldots"), r"\1"),
 )  # fmt: skip
 _FONT = re.compile(
     r"\\(?:mathbf|mathit|boldsymbol|bm|mathcal|mathscr|mathfrak|overline|vec|hat|bar|pmb|mathsf|underline)(?=[\s{])"
@@ -75,6 +76,7 @@ _ORDINAL = re.compile(r"\^\s?\{?\s?(?:\\text\s?\{\s?)?(?:st|nd|rd|th)\s?\}{1,2}|
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
 _STRAY = re.compile(r"\.(?=\s{0,3}[\])}])|\^\s*$")
 _REPEATING = re.compile(r"(\d{1,20})\.(\d{0,20})\s?\\overline\s?\{\s?(\d{1,20})\s?\}")
+_TIMES = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?\^)")
 _THOUSANDS = re.compile(r"(?<![\d.,(\[{])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 _MIXED = re.compile(r"(?<![\d.])(\d{1,9})\s(\d{1,9}/\d{1,9})(?![\d.])")
 
@@ -93,6 +95,7 @@ def normalise(text: str, *, thousands: bool = True) -> str:
     text = _SPACE_IN_NUMBER.sub("", text.replace("\\\\%", "%").replace("\\%", "%").replace("\\$", "").replace("$", " "))
     if thousands and "," in text:
         text = _THOUSANDS.sub(lambda m: m[0].replace(",", ""), text)
+    text = _TIMES.sub(r"\\times ", text)
     text = _REPEATING.sub(_repeating, text)
     if "\\begin" not in text:
         text = _DOUBLED.sub(r"\\", text)

@@ -114,7 +114,7 @@ def _word_or_letters(run: str, spaced: bool, following: str, before: list[Token]
     """ "at" between spaces is a word, in e^{at} a product; "min" behind a number is a unit, elsewhere a function."""
     if run.lower() in UNIT_WORDS and before and before[-1].kind in ("num", "word"):
         return [Token("word", run, spaced)]
-    if run.lower() == "times" and not following:
+    if run.lower() in ("times", "cup") and not following:
         return [Token("word", run, spaced)]
     if run.lower() in SHORT_WORDS and spaced and not following.strip(" \n\t.,;:\\"):
         return [Token("word", run, spaced)]

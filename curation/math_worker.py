@@ -37,7 +37,14 @@ def outcome_of(future: concurrent.futures.Future[Judged], timeout_s: float) -> J
 def timed(gold: str, answer: str) -> Judged:
     """judge, with the seconds it took."""
     started = time.perf_counter()
-    outcome, why = judge(gold, answer)
+    try:
+        outcome, why = judge(gold, answer)
+    except MemoryError:
+        outcome, why = "undetermined", "out_of_memory"
+    except (
+        Exception
+    ):  # the border of one verification: whatever two other libraries raise on odd text costs this row only
+        outcome, why = "undetermined", "verifier_error"
     return Judged(outcome, why, time.perf_counter() - started)
 
 

@@ -105,6 +105,16 @@ EQUAL = [
     ("5", "5 dozen"),
     ("60", "5 dozen"),
     ("12", r"12^{\mathrm{th}}"),
+    (r"9,\! 000", "9000"),
+    ("C(10,3)", "120"),
+    ("all real numbers", r"\mathbb{R}"),
+    (r"\emptyset", r"\{\}"),
+    ("[[1,2],[3,4]]", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"),
+    (r"$\frac{2}{3}$ cup", "2/3"),
+    ("6.02 x 10^23", "6.02e23"),
+    ("AC", "A and C"),
+    ("5 km", r"5\text{ kilometers}"),
+    (r"k\in\{1,2\}", "1, 2"),
     ("15", "15th"),
     ("3:1", "3"),
     ("5:8", r"\frac58"),
@@ -178,6 +188,11 @@ GOLD_FIRST = [
     ("17", "cannot be determined", "incorrect"),
     ("25", r"\text{No solution}", "incorrect"),
     ("0", "none", "undetermined"),
+    ("1/3", "0.333...", "undetermined"),
+    ("0.333...", "1/3", "correct"),
+    ("B) 7", "B", "correct"),
+    ("B) 7", "C", "incorrect"),
+    ("B) 7", "7", "correct"),
 ]
 
 OPEN = [
@@ -191,6 +206,11 @@ OPEN = [
     ("221_3", "25"),  # the same number, written as the question did not ask
     ("3,331", "3, 331"),  # a thousand or two numbers
     ("1128", "18.8 hours"),  # the same in minutes
+    ("(1,2)", r"\{1,2\}"),
+    ("3i+4j", "(3,4)"),
+    ("12 cm^2", "12 cm^3"),
+    (r"1\text{ hour }30\text{ minutes}", "90 minutes"),
+    (r"5 \mod 7", "5"),
     ("Petya will receive the last token.", "Petya"),
     ("(C)", "z = c"),
     (r"\int_0^1 x dx", "1/2"),  # beyond the grammar: for the slow tier
