@@ -14,12 +14,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from curation.benchmarks import Benchmark, read_benchmark
+from curation.benchmarks import Benchmark
 from curation.normalise import is_word, join_tokens, normalise_question, tokens, words
 from curation.overlap import Grams, closest, covered, grams, rarity, shared, spans, word_weights
 from curation.shingles import BLOCK_CHARACTERS, I64, Hashed, Hashes, blocks, hash_text, hashed, only, runs
 
-__all__ = ["Benchmark", "Hit", "contamination", "read_benchmark"]
+__all__ = ["Benchmark", "Hit", "contamination"]
 
 Rule = Literal["exact", "ngram", "short"]
 # Of 15,922 problems of MATH, GSM8K and AIME, 0.75 flags 48 against AIME24, AMC, GSM8K test, MATH-500, Minerva and

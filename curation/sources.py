@@ -13,7 +13,10 @@ from curation.puzzles import countdown
 from curation.records import Problem, canonical_json, problem
 
 # The usual names, most specific first; taken from the data sets of this field.
-PROMPT_NAMES = ("problem", "question", "prompt", "query", "instruction", "Question", "quiz", "input", "text")
+PROMPT_NAMES = (
+    *("problem", "question", "problem_statement", "problem_description", "question_content"),
+    *("prompt", "query", "instruction", "quiz", "input", "text"),
+)
 ANSWER_NAMES = (
     "answer",
     "gold",
@@ -78,7 +81,9 @@ def prompt_column(names: Sequence[str]) -> str | None:
 
 
 def _first(candidates: Iterable[str], names: Sequence[str]) -> str | None:
-    return next((c for c in candidates if c in names), None)
+    """The first candidate that is a name, whatever its case: AIME_2024 has Problem and Answer, GPQA has Question."""
+    lower = {name.lower(): name for name in reversed(names)}
+    return next((lower[c] for c in candidates if c in lower), None)
 
 
 def _numbers_column(names: Sequence[str]) -> str | None:

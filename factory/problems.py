@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from curation.benchmarks import Benchmark, read_benchmark
+from curation.benchmarks import Benchmark, questions, read_benchmark
 from curation.errors import UserError
 from curation.files import Row, read_rows
 from curation.puzzles import countdown, knights
 from curation.records import Problem
-from curation.sources import Refused, prompt_column, read_problems
+from curation.sources import Refused, read_problems
 from factory.recipe import BenchmarkFrom, FileSource, HubSource, Source
 from factory.steps import file_digest
 
@@ -124,12 +124,9 @@ def _benchmark_path(benchmark: BenchmarkFrom) -> Path:
 
 def load_benchmark(benchmark: BenchmarkFrom) -> Benchmark:
     if benchmark.path:
-        return read_benchmark(_benchmark_path(benchmark))._replace(name=benchmark.name)
+        return read_benchmark(_benchmark_path(benchmark), benchmark.column)._replace(name=benchmark.name)
     if not benchmark.repo:
         raise UserError(f"clean.benchmarks: {benchmark.name} has neither path nor repo: give one of them")
     commit = hub_commit(benchmark.repo, benchmark.revision)
     rows = list(hub_rows(benchmark.repo, benchmark.config, benchmark.split, commit))
-    column = benchmark.column or prompt_column(list(rows[0]))
-    if column is None or column not in rows[0]:
-        raise UserError(f"{benchmark.repo} has no column of questions; it has {', '.join(rows[0])}: set column in clean.benchmarks")
-    return Benchmark(benchmark.name, tuple(str(row[column]) for row in rows), commit)
+    return Benchmark(benchmark.name, questions(rows, benchmark.repo, benchmark.column), commit)

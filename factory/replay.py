@@ -14,7 +14,7 @@ from curation.errors import UserError
 from curation.files import Row, read_rows
 from curation.normalise import normalise_question
 from curation.records import Problem, Trace, trace
-from curation.sources import PROMPT_NAMES
+from curation.sources import prompt_column
 from curation.thinking import split_thinking
 from factory.problems import hub_commit, hub_rows
 from factory.steps import file_digest
@@ -93,7 +93,8 @@ def read_traces(rows: Iterable[Row], where: str) -> Iterator[Loose]:
 def _traces_of(row: Row) -> Iterator[Loose]:
     model = next((str(row[m]) for m in MODELS if row.get(m)), "replay")
     ids = tuple(str(row[i]) for i in IDS if row.get(i) is not None)
-    question = next((str(row[q]) for q in PROMPT_NAMES if isinstance(row.get(q), str) and row[q]), "")
+    asked_in = prompt_column([name for name, value in row.items() if isinstance(value, str) and value])
+    question = str(row[asked_in]) if asked_in else ""
     for asked, reasoning, answer, finish in _texts(row):
         yield Loose(asked or question, ids, model, reasoning, answer, finish)
 

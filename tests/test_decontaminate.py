@@ -6,7 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curation.decontaminate import Benchmark, contamination, read_benchmark, without_figures
+from curation.benchmarks import Benchmark, read_benchmark
+from curation.decontaminate import contamination, without_figures
 from curation.errors import UserError
 
 LONG = (
@@ -64,16 +65,12 @@ def test_the_best_hit_is_reported_not_the_first() -> None:
     assert hits[0].overlap.endswith("in the month of ...")
 
 
-@pytest.mark.parametrize(
-    "row", ["What is 2+2?", "what is $2 + 2$", "Hello. What is 2+2? Please reason step by step, and box it."]
-)
+@pytest.mark.parametrize("row", ["What is 2+2?", "what is $2 + 2$", "Hello. What is 2+2? Please reason step by step, and box it."])
 def test_a_short_question_with_nothing_but_words_around_it_is_found(row: str) -> None:
     assert _rules([row], "What is $2+2$?")[0] in ("exact", "short")
 
 
-@pytest.mark.parametrize(
-    "row", ["What is 2+2+2?", "What is 2-2?", "What is 2+23?", "If x = 5, what is 2+2?", "What is it?"]
-)
+@pytest.mark.parametrize("row", ["What is 2+2+2?", "What is 2-2?", "What is 2+23?", "If x = 5, what is 2+2?", "What is it?"])
 def test_a_short_question_inside_another_problem_is_none(row: str) -> None:
     assert _rules([row], "What is $2+2$?") == [None]
 
@@ -119,9 +116,7 @@ def test_nothing_in_nothing_out() -> None:
 
 def test_time_does_not_grow_with_the_square_of_a_phrase_in_every_row() -> None:
     start = time.perf_counter()
-    contamination(
-        [f"{STOCK} {number}" for number in range(3000)], [_bench(*[f"{number} {STOCK}" for number in range(1000)])]
-    )
+    contamination([f"{STOCK} {number}" for number in range(3000)], [_bench(*[f"{number} {STOCK}" for number in range(1000)])])
     assert time.perf_counter() - start < 30
 
 
@@ -156,17 +151,11 @@ def test_the_question_column_is_preferred_to_the_prompt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.txt", b"x", "wanted a file ending in .jsonl.gz"),
-        ("a.jsonl", b'{"answer": "3"}\n', "no column of questions among (answer)"),
-        ("a.jsonl", b'{"question": "x"}\n{"quest', "not a whole .jsonl file"),
+        ("a.txt", b"x", "wanted a name that ends in .jsonl"),
+        ("a.jsonl", b'{"answer": "3"}\n', "no column of questions; it has answer"),
         ("a.jsonl", b'{"question": "x"}\n{"question": null}\n', "row 1 has None in column 'question'"),
-        ("a.jsonl", b'["question"]\n', "not a whole .jsonl file"),
-        ("a.jsonl", b"\xff\xfe", "not a whole .jsonl file"),
-        ("a.jsonl", b"", "no column of questions among ()"),
-        ("a.jsonl.gz", b"not gzip", "not a whole .jsonl.gz file"),
-        ("a.jsonl.gz", gzip.compress(b'{"question": "x"}\n')[:-9], "not a whole .jsonl.gz file"),
-        ("a.parquet", b"PAR1", "not a whole .parquet file"),
-        ("a.csv", b"", "not a whole .csv file"),
+        ("a.jsonl", b"", "no column of questions; it has no rows"),
+        ("a.jsonl.gz", b"not gzip", "not a whole gzip file"),
     ],
 )
 def test_what_cannot_be_read_is_the_users_error(tmp_path: Path, name: str, content: bytes, words: str) -> None:
@@ -179,5 +168,5 @@ def test_what_cannot_be_read_is_the_users_error(tmp_path: Path, name: str, conte
 
 
 def test_a_missing_file_is_the_users_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="no file"):
         read_benchmark(tmp_path / "none.jsonl")
