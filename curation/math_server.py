@@ -16,12 +16,21 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from curation.math_answer import Found
 
 Answer = tuple[str, str, float]  # outcome, why, seconds
 _START = "import sys; sys.path[:] = {path!r}; from curation.math_server import serve; serve({workers})"
-GRACE_S = (
-    60.0  # how long past its own limit an answer may take, with the queue before it, until the child counts as dead
-)
+LOST = ("undetermined", "worker_lost", 0.0)
+
+
+class Question(NamedTuple):
+    """What the child owes: the future, and how its answer (None where it died) is read."""
+
+    future: concurrent.futures.Future[Any]
+    read: Callable[[Any], Any]
 
 
 class Server:
@@ -34,25 +43,38 @@ class Server:
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="ascii"
         )
         self._lock = threading.Lock()
-        self._waiting: dict[int, concurrent.futures.Future[Answer]] = {}
+        self._waiting: dict[int, Question] = {}
         self._ids = itertools.count()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def ask(self, gold: str, answer: str, timeout_s: float) -> concurrent.futures.Future[Answer]:
         """A future of (outcome, why, seconds) for two bare answers."""
-        future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+        future: concurrent.futures.Future[Answer] = self._send(
+            "ask", [gold, answer], timeout_s, lambda result: tuple(result or LOST)
+        )
+        return future
+
+    def decide(self, rows: list[tuple[str, str]], timeout_s: float) -> concurrent.futures.Future[list[Found] | None]:
+        """A future of the cheap tier's findings on (bare gold, response) pairs; None where the worker was lost."""
+        future: concurrent.futures.Future[list[Found] | None] = self._send(
+            "decide", [rows], timeout_s, lambda result: result and [Found(*f) for f in result]
+        )
+        return future
+
+    def _send(self, task: str, arguments: list[Any], timeout_s: float, read: Callable[[Any], Any]) -> Any:
+        waiting = Question(concurrent.futures.Future(), read)
         assert self._child.stdin is not None
         with self._lock:
             number = next(self._ids)
-            self._waiting[number] = future
+            self._waiting[number] = waiting
             try:
-                self._child.stdin.write(json.dumps([number, gold, answer, timeout_s]) + "\n")
+                self._child.stdin.write(json.dumps([number, task, arguments, timeout_s]) + "\n")
                 self._child.stdin.flush()
             except (BrokenPipeError, ValueError):  # the child died: every waiting row is undetermined, none is lost
                 self._waiting.pop(number)
-                future.set_result(("undetermined", "worker_lost", 0.0))
-        return future
+                waiting.future.set_result(read(None))
+        return waiting.future
 
     def alive(self) -> bool:
         return self.pid == os.getpid() and self._child.poll() is None
@@ -71,14 +93,14 @@ class Server:
     def _read(self) -> None:
         assert self._child.stdout is not None
         for line in self._child.stdout:
-            number, outcome, why, seconds = json.loads(line)
+            number, result = json.loads(line)
             with self._lock:
-                future = self._waiting.pop(number)
-            future.set_result((outcome, why, seconds))
+                question = self._waiting.pop(number)
+            question.future.set_result(question.read(result))
         with self._lock:
             lost, self._waiting = self._waiting, {}
-        for future in lost.values():
-            future.set_result(("undetermined", "worker_lost", 0.0))
+        for question in lost.values():
+            question.future.set_result(question.read(None))
 
 
 _shared: list[Server] = []
@@ -104,7 +126,7 @@ def close() -> None:
 
 
 def serve(workers: int) -> None:
-    """Body of the child: JSON lines [id, gold, answer, timeout_s] in, [id, outcome, why, seconds] out as they are done."""
+    """Body of the child: JSON lines [id, task, arguments, timeout_s] in, [id, result] out as they are done."""
     import multiprocessing
     import signal
 
@@ -112,21 +134,25 @@ def serve(workers: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to handle; end of input ends us
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["curation.math_worker", "math_verify"])
-    from curation import math_worker
+    context.set_forkserver_preload(["curation.math_answer", "curation.math_worker", "math_verify", "mpmath"])
+    from curation import math_answer, math_worker
 
     lock = threading.Lock()
 
-    def write(number: int, judged: math_worker.Judged) -> None:
+    def write(number: int, result: object) -> None:
         with lock:
-            print(json.dumps([number, *judged]), flush=True)
+            print(json.dumps([number, result]), flush=True)
 
     pool = pebble.ProcessPool(max_workers=workers, initializer=math_worker.start, context=context)
     try:
         for line in sys.stdin:
-            number, gold, answer, timeout_s = json.loads(line)
-            future = pool.schedule(math_worker.timed, args=(gold, answer), timeout=timeout_s)
-            future.add_done_callback(lambda f, n=number, t=timeout_s: write(n, math_worker.outcome_of(f, t)))
+            number, task, arguments, timeout_s = json.loads(line)
+            if task == "decide":
+                future = pool.schedule(math_answer.decide_all, args=arguments, timeout=timeout_s)
+                future.add_done_callback(lambda f, n=number: write(n, None if f.exception() else f.result()))
+            else:
+                future = pool.schedule(math_worker.timed, args=arguments, timeout=timeout_s)
+                future.add_done_callback(lambda f, n=number, t=timeout_s: write(n, math_worker.outcome_of(f, t)))
     finally:
         pool.stop()
         pool.join()
