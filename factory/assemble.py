@@ -50,7 +50,8 @@ def all_pieces(pieces: Pieces) -> Iterator[Piece]:
     if pieces.replay:
         yield pieces.replay
     for one in pieces.judged:
-        yield from (one.traces, one.verdicts, one.examples)
+        second = (one.verdicts,) if one.verdicts is not one.ruled else ()
+        yield from (one.traces, one.ruled, *second, one.examples)
 
 
 def funnel_of(pieces: Pieces) -> list[Count]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from factory import choosing, cleaning, judging, tracing
 from factory.assemble import assemble
+from factory.judge import Judge, open_judge
 from factory.recipe import Recipe
 from factory.run import Run, open_run
 from factory.steps import Piece
@@ -19,7 +20,8 @@ class Judged(NamedTuple):
 
     shard: tracing.Shard
     traces: Piece
-    verdicts: Piece
+    ruled: Piece  # verdicts of the rule
+    verdicts: Piece  # the same, or with the judge's second opinions
     examples: Piece
 
 
@@ -37,6 +39,7 @@ def build(recipe: Recipe, *, runs: Path, out: Path | None = None, workers: int =
     Whatever is finished already, in this run or in another beside it, is reused; a second call is a no-op. Killed at any
     moment and called again, it ends in the same bytes, and asks a teacher only for the samples that were in flight.
     """
+    judge = open_judge(recipe.verify)
     with open_run(runs, recipe, out) as run:
         read = cleaning.read(run.store, recipe)
         unique = cleaning.deduplicate(run.store, recipe.clean, read)
@@ -46,7 +49,7 @@ def build(recipe: Recipe, *, runs: Path, out: Path | None = None, workers: int =
         cleaned = [read, unique, clean, checked]
         shards = tracing.shards(checked)
         replayed, traces = _traces(run, recipe, shards, cleaned)
-        judged = [_judge(run, recipe, shard, piece, workers) for shard, piece in zip(shards, traces, strict=True)]
+        judged = [_judge(run, recipe, judge, shard, piece, workers) for shard, piece in zip(shards, traces, strict=True)]
 
         assemble(run, recipe, Pieces(cleaned, replayed, judged), command)
         return run.folder
@@ -63,7 +66,8 @@ def _traces(
     return None, [tracing.sample_shard(run.store, run.samples, recipe, teacher, identity, shard) for shard in shards]
 
 
-def _judge(run: Run, recipe: Recipe, shard: tracing.Shard, traces: Piece, workers: int) -> Judged:
-    verdicts = judging.judge_shard(run.store, recipe.traces, shard, traces, workers)
+def _judge(run: Run, recipe: Recipe, judge: Judge | None, shard: tracing.Shard, traces: Piece, workers: int) -> Judged:
+    ruled = judging.judge_shard(run.store, recipe.traces, shard, traces, workers)
+    verdicts = judging.second_opinions(run.store, run.samples, judge, shard, traces, ruled) if judge else ruled
     examples = choosing.choose_shard(run.store, recipe.choose, shard, traces, verdicts)
-    return Judged(shard, traces, verdicts, examples)
+    return Judged(shard, traces, ruled, verdicts, examples)

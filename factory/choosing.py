@@ -12,7 +12,7 @@ import polars as pl
 from curation.files import write_table
 from curation.records import Problem, Trace, content_id
 from curation.thinking import join_thinking
-from factory.judging import traces_of
+from factory.judging import is_correct, traces_of
 from factory.ledger import count
 from factory.recipe import Choose
 from factory.steps import Facts, Piece, once
@@ -40,6 +40,8 @@ EXAMPLES: dict[str, Any] = {
     "verdicts": pl.List(pl.String),
     "verdict_reasons": pl.List(pl.String),
     "extracted": pl.List(pl.String),
+    "judge": pl.List(pl.String),
+    "judge_reason": pl.List(pl.String),
     "correctness_count": pl.Int64,
     "meta": pl.String,
 }
@@ -55,7 +57,7 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
         of_problem: dict[str, list[Trace]] = {p.id: [] for p in problems}
         for t in found:
             of_problem[t.problem_id].append(t)
-        correct = {p: [t for t in ts if judged[t.id]["outcome"] == "correct"] for p, ts in of_problem.items()}
+        correct = {p: [t for t in ts if is_correct(judged[t.id])] for p, ts in of_problem.items()}
         chosen = {t.id for p, ts in correct.items() for t in choose(ts, how, p)}
         examples = [_example(p, t, of_problem[p.id], judged) for p in problems for t in of_problem[p.id] if t.id in chosen]
         write_table(pl.DataFrame(examples, schema=EXAMPLES), folder / "examples.parquet")
@@ -63,7 +65,8 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
         _reject(folder / "traces.parquet", traces.folder / "traces.parquet", reasons)
         unsolved = [_problem_reason(of_problem[p.id], judged, bool(correct[p.id])) for p in problems]
         _reject(folder / "problems.parquet", shard.problems, unsolved)
-        return {"funnel": [*_trace_funnel(reasons), count("solve", "problems", unsolved)], "examples": len(examples)}
+        rescued = sum(is_correct(row) and row["outcome"] != "correct" for row in judged.values())
+        return {"funnel": [*_trace_funnel(reasons, rescued), count("solve", "problems", unsolved)], "examples": len(examples)}
 
     return once(store, "examples", settings, [shard.digest, traces.digest, verdicts.digest], work)
 
@@ -99,8 +102,8 @@ def _example(problem: Problem, chosen: Trace, every: Sequence[Trace], judged: di
         "finish_reasons": [t.finish for t in every],
         "verdicts": [row["outcome"] for row in rows],
         "verdict_reasons": [row["fault"] or row["why"] for row in rows],
-        "extracted": [row["extracted"] for row in rows],
-        "correctness_count": sum(row["outcome"] == "correct" for row in rows),
+        **{name: [row[name] for row in rows] for name in ("extracted", "judge", "judge_reason")},
+        "correctness_count": sum(map(is_correct, rows)),
     }
 
 
@@ -110,15 +113,16 @@ def _trace_reason(row: dict[str, Any], chosen: bool) -> tuple[str, str] | None:
         return None
     if row["fault"]:
         return "sound", str(row["fault"])
-    if row["outcome"] != "correct":
+    if not is_correct(row):
         return "verify", f"{row['outcome']}_{row['why']}"
     return "choose", "not_chosen"
 
 
-def _trace_funnel(reasons: Sequence[tuple[str, str] | None]) -> list[dict[str, Any]]:
+def _trace_funnel(reasons: Sequence[tuple[str, str] | None], rescued: int) -> list[dict[str, Any]]:
     lines = []
     for step in ("sound", "verify", "choose"):
-        lines.append(count(step, "traces", [r[1] if r and r[0] == step else None for r in reasons]))
+        kept = {"rescued": rescued} if step == "verify" and rescued else {}
+        lines.append(count(step, "traces", [r[1] if r and r[0] == step else None for r in reasons]) | kept)
         reasons = [r for r in reasons if not (r and r[0] == step)]
     return lines
 

@@ -56,6 +56,8 @@ def plan_text(recipe: Recipe, runs: Path) -> str:
         lines.append(f"tokens     {requests * recipe.sample.max_tokens:,} at most ({recipe.sample.max_tokens:,} an answer)")
     else:
         lines.append(f"requests   {recipe.sample.per_problem} for each problem, {recipe.sample.max_tokens:,} tokens at most")
+    if recipe.verify.judge:
+        lines.append(f"judge      {recipe.verify.judge}: one short request for each distinct answer that the rule rejects")
     return "\n".join(lines)
 
 
@@ -95,6 +97,8 @@ def _funnel_lines(funnel: list[dict[str, Any]]) -> list[str]:
     lines = [f"{'step':<14} {'unit':<9} {'in':>9} {'kept':>9}   dropped"]
     for line in funnel:
         dropped = ", ".join(f"{n:,} {reason}" for reason, n in line["dropped"].items()) or "-"
+        if "rescued" in line:
+            dropped += f" (of the kept, {line['rescued']:,} rejected by the rule and accepted by the judge)"
         first, *rest = textwrap.wrap(dropped, 70) or ["-"]
         lines.append(f"{line['step']:<14} {line['unit']:<9} {line['in']:>9,} {line['kept']:>9,}   {first}")
         lines += [" " * 47 + more for more in rest]

@@ -1,15 +1,19 @@
-"""Each trace of a shard gets a fault, or a verdict."""
+"""Each trace of a shard gets a fault, or a verdict, and a rejected one a second opinion where the recipe asks for it."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
-from curation.quality import trace_fault
 
 from curation.files import write_table
-from curation.records import Trace, Verdict, from_frame
+from curation.quality import trace_fault
+from curation.records import Problem, Trace, Verdict, from_frame
 from curation.verify import verifier_version, verify_all
+from factory.judge import PROMPT_VERSION, Case, Judge, opinions
 from factory.progress import track
 from factory.recipe import Traces
 from factory.steps import Facts, Piece, once
@@ -26,8 +30,12 @@ VERDICTS = pl.Schema(
         "extracted": pl.String,
         "rule": pl.String,
         "verifier": pl.String,
+        "judge": pl.String,  # a factory.judge.Word; null where no judge was asked
+        "judge_reason": pl.String,
     }
 )
+# Where a model may overrule the rule: puzzles and code are checked exactly, and nobody's opinion changes that.
+JUDGED_DOMAINS = ("math", "text")
 
 
 def judge_shard(store: Path, wanted: Traces, shard: Shard, traces: Piece, workers: int) -> Piece:
@@ -42,11 +50,49 @@ def judge_shard(store: Path, wanted: Traces, shard: Shard, traces: Piece, worker
         items = ((golds[t.problem_id][0], t.answer_text, golds[t.problem_id][1]) for t in sound)
         verdicts = track(verify_all(items, workers=workers), "verify", len(sound), "traces")
         by_trace = {t.id: v for t, v in zip(sound, verdicts, strict=True)}
-        rows = [_row(t, fault, by_trace.get(t.id)) for t, fault in zip(found, faults, strict=True)]
+        rows = [(*_row(t, fault, by_trace.get(t.id)), None, None) for t, fault in zip(found, faults, strict=True)]
         write_table(pl.DataFrame(rows, schema=VERDICTS, orient="row"), folder / "verdicts.parquet")
         return {}
 
     return once(store, "verdicts", settings, [shard.digest, traces.digest], work)
+
+
+def second_opinions(store: Path, samples: Path, judge: Judge, shard: Shard, traces: Piece, ruled: Piece) -> Piece:
+    """The verdicts of the rule with the judge's columns beside them. Asked again by the next build where requests failed."""
+    settings = {"judge": judge.identity, "prompt": PROMPT_VERSION}
+
+    def work(folder: Path) -> Facts:
+        problems = {p.id: p for p in problems_of(shard)}
+        answers = {t.id: t.answer_text for t in traces_of(traces)}
+        frame = pl.read_parquet(ruled.folder / "verdicts.parquet")
+        cases = {row["trace_id"]: _case(row, problems, answers) for row in frame.iter_rows(named=True)}
+        asked = {case for case in cases.values() if case}
+        said = dict(track(opinions(asked, judge, samples), "judge", len(asked), "answers"))
+        found = [said[case] if (case := cases[t]) else None for t in frame["trace_id"]]
+        frame = frame.with_columns(
+            pl.Series("judge", [f and f.word for f in found], pl.String),
+            pl.Series("judge_reason", [f and f.reason for f in found], pl.String),
+        )
+        write_table(frame, folder / "verdicts.parquet")
+        words = Counter(f.word for f in found if f)
+        return {"judged": dict(sorted(words.items())), "failed": sum(f.reason == "request_failed" for f in found if f)}
+
+    inputs = [shard.digest, traces.digest, ruled.digest]
+    return once(store, "judgements", settings, inputs, work, stale=lambda facts: facts["failed"] > 0)
+
+
+def _case(row: dict[str, Any], problems: Mapping[str, Problem], answers: Mapping[str, str]) -> Case | None:
+    """What the judge is asked about a verdict: finished, answered and rejected, with a gold to hold it against."""
+    problem = problems[row["problem_id"]]
+    rejected = row["outcome"] in ("incorrect", "undetermined") and row["extracted"]
+    if not rejected or not problem.answer or problem.domain not in JUDGED_DOMAINS:
+        return None
+    return Case(problem.prompt, problem.answer, row["extracted"], answers[row["trace_id"]])
+
+
+def is_correct(row: Mapping[str, Any]) -> bool:
+    """Does a row of the verdicts count as correct: for the rule, or for the judge?"""
+    return bool(row["outcome"] == "correct" or row["judge"] == "equivalent")
 
 
 def _fault(trace: Trace, wanted: Traces) -> str | None:

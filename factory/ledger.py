@@ -12,7 +12,9 @@ import polars as pl
 from curation.files import write_table
 
 SHARD_ROWS = 2_000  # problems; with 4 traces of 50 kB each, 400 MB of text: what one step holds in memory
-Count = dict[str, Any]  # {"step", "unit", "in", "kept", "dropped": {reason: rows}}, as funnel.json holds it
+# {"step", "unit", "in", "kept", "dropped": {reason: rows}}, as funnel.json holds it; "rescued" where a judge accepted some of
+# the kept rows against the rule
+Count = dict[str, Any]
 
 
 def count(step: str, unit: str, reasons: Sequence[str | None]) -> Count:
@@ -35,7 +37,8 @@ def total(counts: Iterable[Count]) -> Count:
     dropped: Counter[str] = Counter(first["dropped"])
     for line in rest:
         dropped.update(line["dropped"])
-    summed = {key: first[key] + sum(line[key] for line in rest) for key in ("in", "kept")}
+    counted = [key for key in ("in", "kept", "rescued") if any(key in line for line in (first, *rest))]
+    summed = {key: sum(line.get(key, 0) for line in (first, *rest)) for key in counted}
     return checked({**first, **summed, "dropped": _sorted(dropped)})
 
 

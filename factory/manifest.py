@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import polars as pl
 
 from curation.records import content_id
 from curation.verify import verifier_version
+from factory.judge import PROMPT_VERSION
 from factory.recipe import Recipe
 from factory.sampling import effective
 from factory.steps import Piece, file_digest
@@ -57,6 +59,7 @@ def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece
             "choose": recipe.choose.seed,
         },
         "verifier": verifier_version(),
+        "judge": _judge(recipe, pieces),
         "tokens": {kind: sum(j.traces.facts[f"{kind}_tokens"] for j in pieces.judged) or None for kind in ("prompt", "completion")},
         "libraries": _versions(),
         "python": platform.python_version(),
@@ -84,9 +87,18 @@ def _by_teacher(pieces: Pieces) -> list[dict[str, Any]]:
     counted = frame.group_by("teacher").agg(
         pl.len().alias("traces"),
         pl.col("fault").is_not_null().sum().alias("faulty"),
+        (pl.col("judge") == "equivalent").sum().alias("rescued"),
         *((pl.col("outcome") == outcome).sum().alias(outcome) for outcome in ("correct", "incorrect", "undetermined")),
     )
     return counted.sort("teacher").collect().to_dicts()
+
+
+def _judge(recipe: Recipe, pieces: Pieces) -> dict[str, Any] | None:
+    """Who gave second opinions, and how many of each verdict; None without a judge."""
+    counts = Counter[str]()
+    for one in pieces.judged:
+        counts.update(one.verdicts.facts.get("judged", {}))
+    return {**recipe.verify.model_dump(), "prompt": PROMPT_VERSION, "judged": dict(counts)} if recipe.verify.judge else None
 
 
 def _versions() -> dict[str, str]:

@@ -121,6 +121,14 @@ class Traces(Strict):
     max_characters: int | None = Field(None, ge=1)
 
 
+class Verify(Strict):
+    """Who judges an answer. The rule always does; a judge is asked about what the rule rejected, and either may accept."""
+
+    judge: str | None = None  # openai:MODEL@URL or hf:MODEL; None: the rule alone
+    judge_temperature: float | None = Field(0.0, ge=0)
+    judge_max_tokens: int = Field(4_096, ge=1)  # its thinking included
+
+
 class Choose(Strict):
     """Which of the correct traces of a problem become examples."""
 
@@ -141,6 +149,7 @@ class Recipe(Strict):
     clean: Clean = Clean()
     sample: Sample = Sample()
     traces: Traces = Traces()
+    verify: Verify = Verify()
     choose: Choose = Choose()
 
     def run_name(self) -> str:
