@@ -149,9 +149,11 @@ def _lists(gold: Node, left: list[Node] | None, answer: Node, right: list[Node] 
     if {gold.op, answer.op} == {"group", "set"}:
         return "unknown"  # (1, 2) beside {1, 2}
     if "group" in (gold.op, answer.op) and None in (left, right):
-        flat_gold, flat_answer = left or list(gold.args), right or list(answer.args)
+        flat_gold = list(gold.args) if left is None else left
+        flat_answer = list(answer.args) if right is None else right
         return ordered(flat_gold, flat_answer, compare, otherwise="unknown")
-    left, right = left or [gold], right or [answer]
+    left = [gold] if left is None else left
+    right = [answer] if right is None else right
     if max(len(left), len(right)) > LIST_LIMIT:
         return "unknown"
     names = [named(n)[0] for n in right]

@@ -165,6 +165,7 @@ DIFFERENT = [
     ("(C)", "(D)"),
     ("Evelyn", "Briana"),
     ("odd", "even"),
+    (r"\emptyset", "n"),
     ("x=3, y=4", "y=3, x=4"),
     ("3", r"3\sqrt{5}"),
     ("60^\\circ 42'", r"60^\circ"),
