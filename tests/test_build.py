@@ -205,7 +205,7 @@ def test_a_full_disk_is_one_sentence_and_the_build_goes_on_afterwards(tmp_path):
 
 @pytest.mark.slow
 def test_datasets_loads_a_run_without_options(tmp_path):
-    run = build(_countdown(), runs=tmp_path)
+    run = build(_countdown("sample.per_problem=2"), runs=tmp_path)  # the second trace of each is rejected: not chosen
     code = (
         f"import datasets; d = datasets.load_dataset({str(run)!r}, split='train'); "
         f"r = datasets.load_dataset({str(run)!r}, 'rejected_traces', split='train'); "
