@@ -68,7 +68,10 @@ class Atoms(Cursor):
         if name == "C" and self.peek(1).kind == self.peek(3).kind == "num" and self.peek(2).text == ",":
             return True
         single = self.peek(1).kind in ("sym", "num") and self.peek(2).text == ")"
-        return single and self.peek(3).text in (("=", ",", ")") if name[0].isupper() else ("=",))
+        if not single:
+            return False
+        initial = self.peek(1).text in ("0", "t")  # I(0), y(t): nobody multiplies by a bracketed 0
+        return initial or self.peek(3).text in (("=", ",", ")") if name[0].isupper() else ("=",))
 
     def applied(self, name: str) -> Node:
         args = [self.expression()]

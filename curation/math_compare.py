@@ -5,7 +5,7 @@ from __future__ import annotations
 from curation.math_forms import Reading
 from curation.math_lexicon import FACTORS, UNIT_NAMES
 from curation.math_lists import LIST_LIMIT, distinct, items, ordered, rows, together, unordered
-from curation.math_names import exact_side, mirrored, named, solves
+from curation.math_names import exact_side, mirrored, named, settled, solves
 from curation.math_node import Node, number, substitute, symbols, walk
 from curation.math_points import equal, real_value, unshared_root
 from curation.math_scalar import Answer, scalar
@@ -17,7 +17,9 @@ def compare_readings(gold: Reading, answer: Reading) -> Answer:
     result = compare(gold.node, answer.node)
     left, right = units(gold.words), units(answer.words)
     if result == "equal":
-        return "equal" if left == right or not (left and right) else "unknown"  # 12 cm^2 beside 12 cm^3
+        other_unit = left and right and left != right  # 12 cm^2 beside 12 cm^3
+        other_condition = gold.dropped and answer.dropped and gold.dropped != answer.dropped
+        return "unknown" if other_unit or other_condition else "equal"
     if result == "different" and (gold.doubtful or answer.doubtful or (left != right and _convertible(gold, answer))):
         return "unknown"
     return result
@@ -43,6 +45,7 @@ def compare(gold: Node, answer: Node) -> Answer:
         return "equal"
     if "~" in gold.name + answer.name and "rel" in (gold.op, answer.op):
         gold, answer = exact_side(gold), exact_side(answer)
+    gold, answer = settled(gold), settled(answer)
     if is_set(gold) or is_set(answer):
         return _sets(gold, answer)
     (gold_name, gold_value), (answer_name, answer_value) = named(gold), named(answer)
@@ -55,6 +58,8 @@ def compare(gold: Node, answer: Node) -> Answer:
         return _lists(gold, gold_items, answer, answer_items)
     if "dots" in (gold.op, answer.op):
         return "unknown"
+    if "ratio" in (gold.op, answer.op) and max(len(gold.args), len(answer.args)) > 2:
+        return _proportions(gold, answer)
     if "group" in (gold.op, answer.op) or "matrix" in (gold.op, answer.op):
         return _tuples(gold, answer)
     return scalar(gold, answer)
@@ -114,7 +119,7 @@ def _two_relations(gold: Node, answer: Node) -> Answer:
 
 def _equations(left: Node, right: Node) -> Answer:
     """Two equations left = 0 and right = 0: the same where the quotient is constant, different where a root is not shared."""
-    if symbols(left) != symbols(right):
+    if symbols(left) != symbols(right) or not symbols(left):
         return "unknown"
     quotient = Node("div", (left, right))
     moved = substitute(quotient, {n: Node("add", (Node("sym", name=n), number(1))) for n in symbols(left)})
@@ -170,10 +175,20 @@ def _lists(gold: Node, left: list[Node] | None, answer: Node, right: list[Node] 
         return ordered(left, [named(n)[1] for n in right], compare, otherwise="equal" if worded else "unknown")
     if distinct(gold_names) and not any(names):
         return ordered([named(n)[1] for n in left], right, compare, otherwise="unknown")
+    if distinct(gold_names) and distinct(names) and set(gold_names) & set(names) and set(gold_names) != set(names):
+        return "unknown"  # T(10) = 2, T(11) = 4 beside T(10) = 2, T(17) = 4
     if distinct(gold_names) and set(gold_names) == set(names):
         order = {n: named(r)[1] for n, r in zip(names, right, strict=True)}
         return ordered([named(n)[1] for n in left], [order[n] for n in gold_names], compare, otherwise="different")
     return unordered(left, right, compare, deduplicate="set" in (gold.op, answer.op))
+
+
+def _proportions(gold: Node, answer: Node) -> Answer:
+    """a : b : c, up to a common factor."""
+    if gold.op != answer.op or len(gold.args) != len(answer.args):
+        return "unknown" if gold.op != answer.op else "different"
+    shares = ([Node("div", (a, r.args[0])) for a in r.args[1:]] for r in (gold, answer))
+    return together([compare(x, y) for x, y in zip(*shares, strict=True)])
 
 
 def _tuples(gold: Node, answer: Node) -> Answer:

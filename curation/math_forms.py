@@ -31,15 +31,19 @@ REMARK_LIMIT = 6  # words behind one value: "40 square feet of carpet" has four
 class Reading(NamedTuple):
     node: Node
     words: tuple[str, ...]  # units and remarks, lower case
+    dropped: tuple[str, ...]  # numbers of the conditions left aside: x > 0 and x > 1 are not the same
     doubtful: bool  # a condition or a negation was left aside: a difference proves nothing
 
 
 def read(text: str, *, thousands: bool = True) -> Reading:
     """The tree of a whole answer; raises Unreadable."""
     if words(text) in ("all real numbers", "all reals", "all real x", "real numbers"):
-        return Reading(Node("sym", name="R"), (), False)
+        return Reading(Node("sym", name="R"), (), (), False)
     found = tokens(normalise(text, thousands=thousands))
+    numbers = [t.text for t in found if t.kind == "num"]
     found, doubtful = _without_condition(found)
+    for kept in (t.text for t in found if t.kind == "num"):
+        numbers.remove(kept)
     if not found:
         raise Unreadable("nothing")
     parser = Statement(found)
@@ -49,7 +53,7 @@ def read(text: str, *, thousands: bool = True) -> Reading:
     if depth(node) > TREE_LIMIT:
         raise Unreadable("too deep")
     remarks = tuple(parser.remarks)
-    return Reading(node, remarks, doubtful or any(w in DOUBT or w.isdigit() for w in remarks))
+    return Reading(node, remarks, tuple(numbers), doubtful or any(w in DOUBT or w.isdigit() for w in remarks))
 
 
 def _without_condition(found: list[Token]) -> tuple[list[Token], bool]:

@@ -7,6 +7,14 @@ from curation.math_points import equal
 from curation.math_scalar import Answer
 
 
+def settled(node: Node) -> Node:
+    """0.56 = 56% says 0.56; a false equation of numbers stays one."""
+    if node.op != "rel" or set(node.name.split()) != {"="} or symbols(node):
+        return node
+    true = all(a.op != "text" and equal(node.args[0], a) == "equal" for a in node.args)
+    return node.args[-1] if true else node
+
+
 def named(node: Node) -> tuple[Node | None, Node]:
     """(x, 5) of x = 5, of 5 = x and of x = 2 + 3 = 5; (None, node) of what is not named."""
     if node.op != "rel" or set(node.name.split()) != {"="}:

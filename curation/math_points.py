@@ -14,7 +14,7 @@ Answer = Literal["equal", "different", "unknown"]
 # Intervals the values of symbols are drawn from: inside (0, 1), where inverse functions are real, above it, and negative.
 _RANGES = ((0, 1), (1, 3), (-3, -1), (3, 7), (0, 2))
 _WHOLE = range(1, 40)  # for parameters that stand for integers: (-1)^n, floors and factorials are only asked there
-WHOLE_NAMES = frozenset("nmklijpNMKtrq")
+WHOLE_NAMES = frozenset("nmklNMK")
 LOW_DIGITS, HIGH_DIGITS = 40, 90
 
 

@@ -53,6 +53,8 @@ def rounds(gold: Node, answer: Node) -> Literal["equal", "different", "close"]:
         return "different"
     gap = abs(x - y)
     if left is not None and right is not None:
+        if left.unit == right.unit:
+            return "close" if gap <= abs(x) * NEAR else "different"
         coarse = max(left, right, key=lambda d: d.unit)
         return _judged(gap, coarse, ANSWER_DIGITS, x)
     written = left or right

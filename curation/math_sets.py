@@ -158,23 +158,28 @@ def _relation(node: Node) -> list[Interval] | None:
     """x < 3, -1 < x <= 2, x != 0, x in S."""
     ops, args = node.name.split(), node.args
     if ops == ["in"]:
-        return to_set(args[1]) if args[0].op in ("sym", "apply") else None
+        return to_set(args[1]) if _is_variable(args[0]) else None
     if ops == ["!="] and args[0].op == "sym":
         return [Interval(_LOW, False, args[1], False), Interval(args[1], False, _HIGH, False)]
     if len(ops) == 1 and ops[0] in _MIRROR:
         if symbols(args[0]) & symbols(args[1]):
             return None
-        if args[0].op in ("sym", "apply") and args[1].op != "sym":
+        if _is_variable(args[0]) and args[1].op != "sym":
             return _half(ops[0], args[1])
-        if args[1].op in ("sym", "apply"):
+        if _is_variable(args[1]):
             return _half(_MIRROR[ops[0]], args[0])
         return None
-    if len(ops) == 2 and args[1].op in ("sym", "apply"):
+    if len(ops) == 2 and _is_variable(args[1]):
         if all(o in ("<", "<=") for o in ops):
             return [Interval(args[0], ops[0] == "<=", args[2], ops[1] == "<=")]
         if all(o in (">", ">=") for o in ops):
             return [Interval(args[2], ops[1] == ">=", args[0], ops[0] == ">=")]
     return None
+
+
+def _is_variable(node: Node) -> bool:
+    """x, or f(x) for the values that f takes; f(-3/4) is a number."""
+    return node.op == "sym" or (node.op == "apply" and all(a.op == "sym" for a in node.args))
 
 
 def _half(op: str, bound: Node) -> list[Interval]:

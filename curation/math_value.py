@@ -76,7 +76,7 @@ class Evaluator:
                 for a in node.args[1:]:
                     product = self.times(product, self.value(a))
                 return product
-            case "div" | "ratio":
+            case "div" | "ratio" if len(node.args) == 2:
                 return self.divide(self.value(node.args[0]), self.value(node.args[1]))
             case "pow":
                 return self.power(self.value(node.args[0]), self.value(node.args[1]))
