@@ -52,6 +52,7 @@ def all_pieces(pieces: Pieces) -> Iterator[Piece]:
     for one in pieces.judged:
         second = (one.verdicts,) if one.verdicts is not one.ruled else ()
         yield from (one.traces, one.ruled, *second, one.examples)
+    yield pieces.audit
 
 
 def funnel_of(pieces: Pieces) -> list[Count]:
@@ -74,6 +75,7 @@ def _link(folder: Path, pieces: Pieces, rejected: Piece) -> None:
     replace_folder(folder / "rejected", {f"{n}.parquet": rejected.folder / f"{n}.parquet" for n in ("problems", "traces")})
     evidence = next(p for p in pieces.cleaning if p.name == "decontaminate")
     link(evidence.folder / "contamination.parquet", folder / "contamination.parquet")
+    link(pieces.audit.folder / "audit.parquet", folder / "audit.parquet")
 
 
 def _rejected(store: Path, pieces: Pieces) -> Piece:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from factory import choosing, cleaning, judging, tracing
+from factory import auditing, choosing, cleaning, judging, tracing
 from factory.assemble import assemble
 from factory.judge import Judge, open_judge
 from factory.recipe import Recipe
@@ -31,6 +31,7 @@ class Pieces(NamedTuple):
     cleaning: list[Piece]
     replay: Piece | None
     judged: list[Judged]
+    audit: Piece
 
 
 def build(recipe: Recipe, *, runs: Path, out: Path | None = None, workers: int = 1, command: str = "") -> Path:
@@ -50,8 +51,9 @@ def build(recipe: Recipe, *, runs: Path, out: Path | None = None, workers: int =
         shards = tracing.shards(checked)
         replayed, traces = _traces(run, recipe, shards, cleaned)
         judged = [_judge(run, recipe, judge, shard, piece, workers) for shard, piece in zip(shards, traces, strict=True)]
+        doubts = auditing.audit(run.store, recipe.audit, cleaned, [(j.shard, j.verdicts) for j in judged], workers)
 
-        assemble(run, recipe, Pieces(cleaned, replayed, judged), command)
+        assemble(run, recipe, Pieces(cleaned, replayed, judged, doubts), command)
         return run.folder
 
 

@@ -80,6 +80,8 @@ def run_summary(folder: Path) -> str:
     rows = manifest["dataset"]["rows"]
     lines = [*_funnel_lines(funnel), "", *_teacher_lines(manifest["teachers"]), ""]
     lines.append(f"{rows:,} examples in {folder / 'dataset'}")
+    if any(manifest["audit"].values()):
+        lines.append(f"doubts     {doubts(manifest['audit'])}: {folder / 'audit.parquet'}")
     if rows:
         lines.append(f"card       {folder / 'README.md'}")
         lines.append(f"dropped    {folder / 'rejected'}: every row that is not in, with its reason")
@@ -91,6 +93,15 @@ def run_summary(folder: Path) -> str:
     if failed and manifest["teacher"]["endpoint"]:
         lines.append(f"{failed:,} requests failed: the same command asks for those again")
     return "\n".join(lines)
+
+
+def doubts(found: dict[str, int]) -> str:
+    """How many golds the audit doubts, by kind."""
+    refused, outvoted, conflicting = (found[kind] for kind in ("refused_gold", "outvoted_gold", "conflicting_golds"))
+    return (
+        f"{refused:,} golds that the verifier itself refuses, {outvoted:,} that most models vote against, "
+        f"{conflicting:,} questions with golds in conflict"
+    )
 
 
 def _funnel_lines(funnel: list[dict[str, Any]]) -> list[str]:

@@ -60,6 +60,7 @@ def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece
         },
         "verifier": verifier_version(),
         "judge": _judge(recipe, pieces),
+        "audit": pieces.audit.facts["found"],
         "tokens": {kind: sum(j.traces.facts[f"{kind}_tokens"] for j in pieces.judged) or None for kind in ("prompt", "completion")},
         "libraries": _versions(),
         "python": platform.python_version(),

@@ -129,6 +129,12 @@ class Verify(Strict):
     judge_max_tokens: int = Field(4_096, ge=1)  # its thinking included
 
 
+class Audit(Strict):
+    """When a gold is reported as outvoted; nothing is dropped for it."""
+
+    min_voters: int = Field(4, ge=2)  # teachers that answered; samples of one teacher are one vote
+
+
 class Choose(Strict):
     """Which of the correct traces of a problem become examples."""
 
@@ -150,6 +156,7 @@ class Recipe(Strict):
     sample: Sample = Sample()
     traces: Traces = Traces()
     verify: Verify = Verify()
+    audit: Audit = Audit()
     choose: Choose = Choose()
 
     def run_name(self) -> str:

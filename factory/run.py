@@ -1,7 +1,8 @@
 """A run directory: one build's result, a database that a person opens with Polars or DuckDB. One process at a time.
 
 runs/<recipe>-<hash>/  README.md  recipe.json  manifest.json  funnel.json
-                       problems/  traces/  verdicts/  dataset/  rejected/  contamination.parquet
+                       problems/  traces/  verdicts/  dataset/  rejected/
+                       contamination.parquet  audit.parquet
 runs/.steps/           finished pieces of work, shared by all runs beside them (factory.steps)
 runs/.samples/         every sample paid for, shared likewise (factory.journal)
 """
