@@ -97,13 +97,21 @@ def build(recipe: str, runs: Path, out: Path | None, workers: int, **changes: An
 @click.option("--gold", metavar="COLUMN", help="Column of the gold answers; found by name when not given.")
 @click.option("--response", metavar="COLUMN", help="Column of the responses; found by name when not given.")
 @click.option("--domain", default="math", show_default=True, help="math, countdown, knights-and-knaves or text.")
-@click.option("--out", type=Path, metavar="FILE", help="Write the rows with their verdicts to this .jsonl or .parquet.")
+@click.option("--out", type=Path, metavar="FILE", help="Write rows with verdicts, or findings, to a .jsonl or .parquet.")
+@click.option("--explain", type=click.IntRange(0), metavar="ROW", help="Show how this row, counted from 0, is judged.")
+@click.option("--audit", is_flag=True, help="List golds in doubt: refused, outvoted by most models, or in conflict.")
 @_workers
-def verify(file: Path, gold: str | None, response: str | None, domain: str, out: Path | None, workers: int) -> None:
+def verify(file: Path, out: Path | None, explain: int | None, audit: bool, **how: Any) -> None:
     """Grade the responses in FILE (.jsonl, .jsonl.gz, .parquet, .csv) against their golds."""
-    from factory.grading import grade_file
+    from factory.grading import Wanted, audit_file, explain_row, grade_file
 
-    click.echo(grade_file(file, gold=gold, response=response, domain=domain, out=out, workers=workers))
+    wanted = Wanted(file, **how)
+    if explain is not None:
+        if audit or out:
+            raise click.UsageError("--explain shows one row; use it without --audit and --out")
+        click.echo(explain_row(wanted, explain))
+    else:
+        click.echo((audit_file if audit else grade_file)(wanted, out))
 
 
 @cli.command()

@@ -21,7 +21,7 @@ FLAGS = {
     "list": set(),
     "plan": {"--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs"},
     "build": {"--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs", "--out", "--workers"},
-    "verify": {"--gold", "--response", "--domain", "--out", "--workers"},
+    "verify": {"--gold", "--response", "--domain", "--out", "--explain", "--audit", "--workers"},
     "push": {"--public", "--dry-run"},
 }
 
