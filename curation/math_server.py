@@ -134,7 +134,7 @@ def serve(workers: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to handle; end of input ends us
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["curation.math_answer", "curation.math_worker", "math_verify", "mpmath"])
+    context.set_forkserver_preload(["curation.math_preload"])
     from curation import math_answer, math_worker
 
     lock = threading.Lock()

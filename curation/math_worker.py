@@ -50,6 +50,9 @@ def timed(gold: str, answer: str) -> Judged:
 
 def judge(gold: str, answer: str) -> tuple[str, str]:
     """(outcome, why) for two bare answers that the exact tier could not decide."""
+    for text, why in ((gold, "unparseable_gold"), (answer, "unparseable_answer")):
+        if _PROSE.search(text):  # before anything is parsed: a parse takes 60 ms
+            return "undetermined", why
     gold_parsed, answer_parsed = _parse(gold), _parse(answer)
     if not gold_parsed:
         return "undetermined", "unparseable_gold"
@@ -67,12 +70,10 @@ _LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 
 
 def _parse(text: str) -> list[Any]:
-    """What math-verify makes of the whole text; nothing where there are words, or where it reads only a part of it."""
+    """What math-verify makes of the whole text; nothing where it reads only a part of it."""
     import math_verify
     import sympy
 
-    if _PROSE.search(text):
-        return []
     bare = text.replace("$", "")
     configs = [math_verify.LatexExtractionConfig(boxed_match_priority=-1), math_verify.ExprExtractionConfig()]
     try:
