@@ -21,7 +21,7 @@ from curation.shingles import BLOCK_CHARACTERS, I64, Hashed, Hashes, blocks, has
 
 __all__ = ["Benchmark", "Hit", "contamination"]
 
-Rule = Literal["exact", "ngram", "short"]
+Rule = Literal["exact", "ngram", "short", "fuzzy"]
 # Of 15,922 problems of MATH, GSM8K and AIME, 0.75 flags 48 against AIME24, AMC, GSM8K test, MATH-500, Minerva and
 # OlympiadBench (the originals' rule: 1,623): 13 are the question, 33 the question with other numbers or words, 2 neither.
 # Planted copies found: one number changed 92 to 99 percent, names 82 to 91, synonyms 87 to 98, a tenth of the words gone 87

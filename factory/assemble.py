@@ -52,7 +52,9 @@ def all_pieces(pieces: Pieces) -> Iterator[Piece]:
     for one in pieces.judged:
         second = (one.verdicts,) if one.verdicts is not one.ruled else ()
         yield from (one.traces, one.ruled, *second, one.examples)
-    yield pieces.audit
+    yield from (pieces.audit, pieces.difficulty)
+    if pieces.selected:
+        yield pieces.selected
 
 
 def funnel_of(pieces: Pieces) -> list[Count]:
@@ -69,13 +71,26 @@ def _link(folder: Path, pieces: Pieces, rejected: Piece) -> None:
     for name in ("traces", "verdicts"):
         files = {f"{j.shard.number:05}.parquet": getattr(j, name).folder / f"{name}.parquet" for j in pieces.judged}
         replace_folder(folder / name, files)
-    full = [j.examples for j in pieces.judged if j.examples.facts["examples"]] or [pieces.judged[0].examples]
-    shards = {f"train-{n:05}-of-{len(full):05}.parquet": p.folder / "examples.parquet" for n, p in enumerate(full)}
-    replace_folder(folder / "dataset", shards)
+    full = list(_example_files(pieces))
+    replace_folder(folder / "dataset", {f"train-{n:05}-of-{len(full):05}.parquet": file for n, file in enumerate(full)})
     replace_folder(folder / "rejected", {f"{n}.parquet": rejected.folder / f"{n}.parquet" for n in ("problems", "traces")})
     evidence = next(p for p in pieces.cleaning if p.name == "decontaminate")
     link(evidence.folder / "contamination.parquet", folder / "contamination.parquet")
+    repeats = next(p for p in pieces.cleaning if p.name == "duplicates")
+    link(repeats.folder / "duplicates.parquet", folder / "duplicates.parquet")
+    link(pieces.difficulty.folder / "difficulty.parquet", folder / "difficulty.parquet")
     link(pieces.audit.folder / "audit.parquet", folder / "audit.parquet")
+
+
+def _example_files(pieces: Pieces) -> Sequence[Path]:
+    """The shards that have examples, or the first where none has."""
+    if pieces.selected:
+        sizes = pieces.selected.facts["examples"]
+        files = [pieces.selected.folder / f"examples-{j.shard.number:05}.parquet" for j in pieces.judged]
+    else:
+        sizes = [j.examples.facts["examples"] for j in pieces.judged]
+        files = [j.examples.folder / "examples.parquet" for j in pieces.judged]
+    return [file for file, size in zip(files, sizes, strict=True) if size] or files[:1]
 
 
 def _rejected(store: Path, pieces: Pieces) -> Piece:
@@ -83,6 +98,9 @@ def _rejected(store: Path, pieces: Pieces) -> Piece:
     problems = [p.folder / "rejected.parquet" for p in pieces.cleaning]
     problems += [j.examples.folder / "problems.parquet" for j in pieces.judged]
     traces = [j.examples.folder / "traces.parquet" for j in pieces.judged]
+    if pieces.selected:
+        problems += sorted(pieces.selected.folder.glob("problems-*.parquet"))
+        traces += sorted(pieces.selected.folder.glob("traces-*.parquet"))
     if pieces.replay:
         traces += sorted(pieces.replay.folder.glob("rejected-*.parquet"))
 

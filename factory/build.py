@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from factory import auditing, choosing, cleaning, judging, tracing
+from factory import auditing, choosing, cleaning, judging, measuring, tracing
 from factory.assemble import assemble
 from factory.judge import Judge, open_judge
 from factory.recipe import Recipe
 from factory.run import Run, open_run
+from factory.selecting import select
 from factory.steps import Piece
 from factory.teachers import parse_teacher
 
@@ -32,6 +33,8 @@ class Pieces(NamedTuple):
     replay: Piece | None
     judged: list[Judged]
     audit: Piece
+    difficulty: Piece
+    selected: Piece | None
 
 
 def build(recipe: Recipe, *, runs: Path, out: Path | None = None, workers: int = 1, command: str = "") -> Path:
@@ -53,7 +56,10 @@ def build(recipe: Recipe, *, runs: Path, out: Path | None = None, workers: int =
         judged = [_judge(run, recipe, judge, shard, piece, workers) for shard, piece in zip(shards, traces, strict=True)]
         doubts = auditing.audit(run.store, recipe.audit, cleaned, [(j.shard, j.verdicts) for j in judged], workers)
 
-        assemble(run, recipe, Pieces(cleaned, replayed, judged, doubts), command)
+        difficulty = measuring.measure(run.store, [j.verdicts for j in judged])
+        selected = select(run.store, recipe.select, judged, difficulty) if recipe.select else None
+
+        assemble(run, recipe, Pieces(cleaned, replayed, judged, doubts, difficulty, selected), command)
         return run.folder
 
 

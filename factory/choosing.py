@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from curation.dedup_semantic import repeated_traces
 from curation.files import write_table
 from curation.records import Problem, Trace, content_id
+from curation.selection.per_problem import preferred
 from curation.thinking import join_thinking
+from curation.trace_filters import trace_filter
 from factory.judging import is_correct, traces_of
 from factory.ledger import count
-from factory.recipe import Choose
+from factory.rules import Choose
 from factory.steps import Facts, Piece, once
 from factory.tracing import Shard, problems_of
 
@@ -34,6 +36,7 @@ EXAMPLES: dict[str, Any] = {
     "source_id": pl.String,
     "license": pl.String,
     "teacher": pl.String,
+    "outcome": pl.String,  # of the trace in `messages`
     "generations": pl.List(pl.String),
     "trace_ids": pl.List(pl.String),
     "finish_reasons": pl.List(pl.String),
@@ -57,31 +60,59 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
         of_problem: dict[str, list[Trace]] = {p.id: [] for p in problems}
         for t in found:
             of_problem[t.problem_id].append(t)
-        correct = {p: [t for t in ts if is_correct(judged[t.id])] for p, ts in of_problem.items()}
-        chosen = {t.id for p, ts in correct.items() for t in choose(ts, how, p)}
-        examples = [_example(p, t, of_problem[p.id], judged) for p in problems for t in of_problem[p.id] if t.id in chosen]
+        why = {t.id: reason for p in problems for t, reason in _reasons(p, of_problem[p.id], judged, how)}
+        examples = [_example(p, t, of_problem[p.id], judged) for p in problems for t in of_problem[p.id] if why[t.id] is None]
         write_table(pl.DataFrame(examples, schema=EXAMPLES), folder / "examples.parquet")
-        reasons = [_trace_reason(judged[t.id], t.id in chosen) for t in found]
+        reasons = [why[t.id] for t in found]
         _reject(folder / "traces.parquet", traces.folder / "traces.parquet", reasons)
-        unsolved = [_problem_reason(of_problem[p.id], judged, bool(correct[p.id])) for p in problems]
+        unsolved = [_problem_reason([why[t.id] for t in of_problem[p.id]]) for p in problems]
         _reject(folder / "problems.parquet", shard.problems, unsolved)
         rescued = sum(is_correct(row) and row["outcome"] != "correct" for row in judged.values())
-        return {"funnel": [*_trace_funnel(reasons, rescued), count("solve", "problems", unsolved)], "examples": len(examples)}
+        return {
+            "funnel": [*_trace_funnel(reasons, rescued), count("solve", "problems", [why and why[1] for why in unsolved])],
+            "examples": len(examples),
+        }
 
     return once(store, "examples", settings, [shard.digest, traces.digest, verdicts.digest], work)
 
 
-def choose(correct: Sequence[Trace], how: Choose, problem_id: str) -> list[Trace]:
-    """Up to `how.per_problem` of a problem's correct traces.
+Why = tuple[str, str, str]  # step, reason and detail of a trace that is not an example
 
-    The random rule depends on the seed and the problem alone, so it is the same whatever other problems are there.
-    """
-    if how.rule == "shortest":
-        correct = sorted(correct, key=lambda t: (len(t.reasoning or "") + len(t.answer_text), t.id))
-    elif how.rule == "random":
-        correct = sorted(correct, key=lambda t: t.id)
-        random.Random(content_id(how.seed, problem_id)).shuffle(correct)
-    return list(correct[: how.per_problem])
+
+def _reasons(problem: Problem, traces: Sequence[Trace], judged: dict[str, Any], how: Choose) -> list[tuple[Trace, Why | None]]:
+    """Each trace of a problem with why it is no example; None for those that are."""
+    why = {t.id: _unfit(problem, t, judged[t.id], how) for t in traces}
+    fit = ordered([t for t in traces if why[t.id] is None], how)
+    if how.near_duplicates is not None:
+        texts = [join_thinking(t.reasoning, t.answer_text) for t in fit]
+        for t, match in zip(fit, repeated_traces(texts, [problem.id] * len(fit), how.near_duplicates), strict=True):
+            if match:
+                why[t.id] = "choose", "near_duplicate_trace", f"of {fit[match.earlier].id}, Jaccard {match.similarity:.3f}"
+    for t in [t for t in fit if why[t.id] is None][how.per_problem :]:
+        why[t.id] = "choose", "not_chosen", ""
+    return [(t, why[t.id]) for t in traces]
+
+
+def _unfit(problem: Problem, trace: Trace, row: dict[str, Any], how: Choose) -> Why | None:
+    """Why a trace cannot be chosen at all."""
+    if row["fault"]:
+        return "sound", str(row["fault"]), ""
+    unjudged = how.without_gold and problem.answer is None
+    if not unjudged and not ("correct" in how.outcomes and is_correct(row)) and row["outcome"] not in how.outcomes:
+        return "verify", f"{row['outcome']}_{row['why']}", ""
+    if how.teachers and trace.teacher not in how.teachers:
+        return "choose", "other_teacher", trace.teacher
+    broken = trace_filter(tuple(how.filters), problem.prompt, trace.reasoning, trace.answer_text)
+    return ("choose", broken, "") if broken else None
+
+
+def ordered(fit: Sequence[Trace], how: Choose) -> list[Trace]:
+    """A problem's traces in the order in which the recipe's rule prefers them."""
+    if len(fit) < 2:
+        return list(fit)
+    columns = {"id": [t.id for t in fit], "problem_id": [t.problem_id for t in fit]}
+    table = pl.DataFrame({**columns, "characters": [len(t.reasoning or "") + len(t.answer_text) for t in fit]})
+    return [fit[row] for row in preferred(table, by=how.rule, seed=how.seed)]
 
 
 def _example(problem: Problem, chosen: Trace, every: Sequence[Trace], judged: dict[str, Any]) -> dict[str, Any]:
@@ -97,6 +128,7 @@ def _example(problem: Problem, chosen: Trace, every: Sequence[Trace], judged: di
         "problem": problem.prompt,
         **{k: getattr(problem, k) for k in ("answer", "solution", "domain", "source", "source_id", "license", "meta")},
         "teacher": chosen.teacher,
+        "outcome": "correct" if is_correct(judged[chosen.id]) else judged[chosen.id]["outcome"],
         "generations": [join_thinking(t.reasoning, t.answer_text) for t in every],
         "trace_ids": [t.id for t in every],
         "finish_reasons": [t.finish for t in every],
@@ -107,18 +139,7 @@ def _example(problem: Problem, chosen: Trace, every: Sequence[Trace], judged: di
     }
 
 
-def _trace_reason(row: dict[str, Any], chosen: bool) -> tuple[str, str] | None:
-    """(step, reason) of a trace that is not an example."""
-    if chosen:
-        return None
-    if row["fault"]:
-        return "sound", str(row["fault"])
-    if not is_correct(row):
-        return "verify", f"{row['outcome']}_{row['why']}"
-    return "choose", "not_chosen"
-
-
-def _trace_funnel(reasons: Sequence[tuple[str, str] | None], rescued: int) -> list[dict[str, Any]]:
+def _trace_funnel(reasons: Sequence[Why | None], rescued: int) -> list[dict[str, Any]]:
     lines = []
     for step in ("sound", "verify", "choose"):
         kept = {"rescued": rescued} if step == "verify" and rescued else {}
@@ -127,20 +148,19 @@ def _trace_funnel(reasons: Sequence[tuple[str, str] | None], rescued: int) -> li
     return lines
 
 
-def _problem_reason(traces: Sequence[Trace], judged: dict[str, Any], solved: bool) -> str | None:
-    if solved:
+def _problem_reason(reasons: Sequence[Why | None]) -> Why | None:
+    """Why a problem has no example: the step that the last of its traces got to."""
+    if None in reasons:
         return None
-    if not traces:
-        return "no_trace"
-    return "no_sound_trace" if all(judged[t.id]["fault"] for t in traces) else "no_correct_trace"
+    steps = {why[0] for why in reasons if why}
+    if not steps:
+        return "solve", "no_trace", ""
+    last = next(step for step in ("choose", "verify", "sound") if step in steps)
+    return "solve", {"choose": "no_trace_chosen", "verify": "no_correct_trace", "sound": "no_sound_trace"}[last], ""
 
 
-def _reject(path: Path, source: Path, reasons: Sequence[tuple[str, str] | str | None]) -> None:
+def _reject(path: Path, source: Path, reasons: Sequence[Why | None]) -> None:
     """Write the rows of a table that have a reason, with it."""
-    pairs = [("solve", r) if isinstance(r, str) else r or (None, None) for r in reasons]
-    named = pl.read_parquet(source).with_columns(
-        pl.Series("step", [p[0] for p in pairs], pl.String),
-        pl.Series("reason", [p[1] for p in pairs], pl.String),
-        pl.lit("", pl.String).alias("detail"),
-    )
-    write_table(named.filter(pl.col("reason").is_not_null()), path)
+    filled = [why or (None, None, None) for why in reasons]
+    columns = [pl.Series(name, [f[at] for f in filled], pl.String) for at, name in enumerate(("step", "reason", "detail"))]
+    write_table(pl.read_parquet(source).with_columns(columns).filter(pl.col("reason").is_not_null()), path)

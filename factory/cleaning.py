@@ -1,30 +1,36 @@
 """From a source's rows to the problems worth a teacher's time. Four pieces, in this order; each settles every row.
 
 read            rows that are no problem, or that the recipe does not want
-duplicates      exact after normalisation, then near ones; the first row stays
+duplicates      exact after normalisation, then near ones, then those in other words; the first row stays
 decontaminate   questions of the named benchmarks
-check gold      golds that their own verifier refuses
+check gold      golds that their own verifier refuses, and problems outside the recipe's window of pass rates
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from curation.decontaminate import Hit, contamination
-from curation.dedup import exact_duplicates, near_duplicates
+from curation.dedup import Match, exact_duplicates, near_duplicates
+from curation.dedup_semantic import semantic_duplicates
+from curation.errors import UserError
 from curation.files import write_table
+from curation.fuzzy import fuzzy_contamination
 from curation.normalise import normalise_question
+from curation.problem_filters import problem_fault
 from curation.records import Problem, from_frame, to_frame
 from curation.sources import Refused
 from curation.verify import check_golds, verifier_version
 from factory.ledger import settle
+from factory.measuring import rates, table_digest
 from factory.problems import benchmark_digests, load_benchmark, open_source
 from factory.progress import track
-from factory.recipe import Clean, Recipe
+from factory.recipe import Recipe
+from factory.rules import Clean
 from factory.steps import Facts, Piece, once
 
 
@@ -33,6 +39,7 @@ def read(store: Path, recipe: Recipe) -> Piece:
     settings = {
         "source": recipe.source.model_dump(mode="json", exclude={"paths"}),
         "limit": recipe.limit,
+        **recipe.clean.model_dump(include={"filters", "require_gold"}),
         **opened.identity,
     }
 
@@ -44,7 +51,7 @@ def read(store: Path, recipe: Recipe) -> Piece:
         for n, item in track(itertools.islice(numbered, recipe.limit), "read", recipe.limit, "problems"):
             rows[n] += 1
             problems.append(item.problem if isinstance(item, Refused) else item)
-            refusals.append(item if isinstance(item, Refused) else None)
+            refusals.append(_refusal(item, recipe.clean))
         reasons = [r and r.reason for r in refusals]
         details = [r.detail if r else "" for r in refusals]
         line = settle(folder, "read", "problems", to_frame(problems, Problem), reasons, details)
@@ -57,39 +64,74 @@ def read(store: Path, recipe: Recipe) -> Piece:
     return once(store, "read", settings, [], work)
 
 
+def _refusal(item: Problem | Refused, clean: Clean) -> Refused | None:
+    """Why a row is no problem for this recipe: the source's reason, or the first filter that it breaks."""
+    if isinstance(item, Refused) and (item.reason != "no_gold" or clean.require_gold):
+        return item
+    found = item.problem if isinstance(item, Refused) else item
+    broken = problem_fault(tuple(clean.filters), found.prompt, found.answer, found.solution, found.source)
+    return Refused(found, broken, "") if broken else None
+
+
+PAIRS = {"kept_id": pl.String, "dropped_id": pl.String, "method": pl.String, "similarity": pl.Float64}
+
+
 def deduplicate(store: Path, clean: Clean, source: Piece) -> Piece:
-    settings = clean.model_dump(include={"exact_duplicates", "near_duplicates"})
+    """Problems that repeat an earlier one; the pairs, with what joined them, are in `duplicates.parquet`."""
+    names = {"exact_duplicates", "near_duplicates", "semantic_duplicates", "semantic_model"}
+    settings = clean.model_dump(include=names)
 
     def work(folder: Path) -> Facts:
         frame = kept(source)
         prompts, golds, ids = frame["prompt"].to_list(), frame["answer"].to_list(), frame["id"].to_list()
-        reasons: list[str | None] = [None] * len(prompts)
-        details = [""] * len(prompts)
-        if clean.exact_duplicates:
-            for row, earlier in enumerate(exact_duplicates(prompts)):
-                if earlier is not None:
-                    reasons[row], details[row] = "exact_duplicate", f"of {ids[earlier]}"
-        if clean.near_duplicates is not None:
-            left = [row for row, reason in enumerate(reasons) if reason is None]
-            matches = near_duplicates([prompts[r] for r in left], [golds[r] for r in left], threshold=clean.near_duplicates)
-            for row, found in zip(left, matches, strict=True):
-                if found is not None:
-                    reasons[row], details[row] = (
-                        "near_duplicate",
-                        f"of {ids[left[found.earlier]]}, Jaccard {found.similarity:.3f}",
-                    )
+        found = _repeats(prompts, golds, clean)
+        reasons = [f and f"{f[0]}_duplicate" for f in found]
+        details = [f"of {ids[f[1].earlier]}, similarity {f[1].similarity:.3f}" if f else "" for f in found]
+        pairs = [(ids[f[1].earlier], ids[row], f[0], f[1].similarity) for row, f in enumerate(found) if f]
+        write_table(pl.DataFrame(pairs, schema=PAIRS, orient="row"), folder / "duplicates.parquet")
         return {"funnel": [settle(folder, "duplicates", "problems", frame, reasons, details)]}
 
     return once(store, "duplicates", settings, [source.digest], work)
 
 
+def _repeats(prompts: list[str], golds: list[str | None], clean: Clean) -> list[tuple[str, Match] | None]:
+    """For each problem the method that found it to be a repetition, and of which: the methods in turn, each over what is left."""
+    found: list[tuple[str, Match] | None] = [None] * len(prompts)
+
+    def note(method: str, rows: list[int], matches: Sequence[Match | None]) -> None:
+        for row, match in zip(rows, matches, strict=True):
+            if match is not None:
+                found[row] = method, match._replace(earlier=rows[match.earlier])
+
+    if clean.exact_duplicates:
+        exact = exact_duplicates(prompts)
+        note("exact", list(range(len(prompts))), [None if e is None else Match(e, 1.0) for e in exact])
+    if clean.near_duplicates is not None:
+        left = [row for row, match in enumerate(found) if match is None]
+        near = near_duplicates([prompts[r] for r in left], [golds[r] for r in left], threshold=clean.near_duplicates)
+        note("near", left, near)
+    if clean.semantic_duplicates is not None:
+        from curation.vectors import from_model, tfidf_svd
+
+        left = [row for row, match in enumerate(found) if match is None]
+        texts = [prompts[r] for r in left]
+        vectors = from_model(texts, clean.semantic_model) if clean.semantic_model else tfidf_svd(texts)
+        note("semantic", left, semantic_duplicates(texts, [golds[r] for r in left], vectors, clean.semantic_duplicates))
+    return found
+
+
 def decontaminate(store: Path, clean: Clean, source: Piece) -> Piece:
-    settings = {"rule": clean.rule, "ngram": clean.ngram, "benchmarks": benchmark_digests(clean.benchmarks)}
+    how = clean.model_dump(include={"rule", "ngram", "fuzzy_ratio"})
+    settings = {**how, "benchmarks": benchmark_digests(clean.benchmarks)}
 
     def work(folder: Path) -> Facts:
         frame = kept(source)
         benchmarks = [load_benchmark(b) for b in clean.benchmarks]
-        hits = contamination(frame["prompt"].to_list(), benchmarks, n=clean.ngram, rule=clean.rule)
+        texts = frame["prompt"].to_list()
+        if clean.rule == "fuzzy":
+            hits = fuzzy_contamination(texts, benchmarks, ratio=clean.fuzzy_ratio)
+        else:
+            hits = contamination(texts, benchmarks, n=clean.ngram, rule=clean.rule)
         reasons = [f"in_{hit.benchmark}" if hit else None for hit in hits]
         details = [f"question {hit.benchmark_index}, {hit.rule}, score {hit.score:.2f}" if hit else "" for hit in hits]
         line = settle(folder, "decontaminate", "problems", frame, reasons, details)
@@ -120,7 +162,8 @@ def _write_evidence(path: Path, frame: pl.DataFrame, hits: list[Hit | None]) -> 
 
 
 def check_gold(store: Path, clean: Clean, source: Piece, workers: int) -> Piece:
-    settings = {"check_gold": clean.check_gold, "verifier": verifier_version()}
+    window = clean.pass_rate.model_dump() | {"digest": _table(clean)} if clean.pass_rate else None
+    settings = {"check_gold": clean.check_gold, "verifier": verifier_version(), "pass_rate": window}
 
     def work(folder: Path) -> Facts:
         frame = kept(source)
@@ -128,13 +171,44 @@ def check_gold(store: Path, clean: Clean, source: Piece, workers: int) -> Piece:
         reasons: list[str | None] = [None] * len(problems)
         details = [""] * len(problems)
         if clean.check_gold:
-            verdicts = check_golds(((p.answer, p.domain) for p in problems), workers=workers)
-            for row, verdict in enumerate(track(verdicts, "check gold", len(problems), "golds")):
+            rows = [row for row, p in enumerate(problems) if p.answer is not None]
+            verdicts = check_golds(((problems[row].answer, problems[row].domain) for row in rows), workers=workers)
+            for row, verdict in zip(rows, track(verdicts, "check gold", len(rows), "golds"), strict=True):
                 if verdict.outcome != "correct":
                     reasons[row], details[row] = f"gold_{verdict.why}", str(problems[row].answer)[:200]
+        if clean.pass_rate:
+            for row, (reason, detail) in enumerate(_windowed(frame["id"].to_list(), clean)):
+                if reason and not reasons[row]:
+                    reasons[row], details[row] = reason, detail
         return {"funnel": [settle(folder, "check gold", "problems", frame, reasons, details)]}
 
     return once(store, "check-gold", settings, [source.digest], work)
+
+
+def _table(clean: Clean) -> str | None:
+    assert clean.pass_rate is not None
+    if clean.pass_rate.table is None:
+        raise UserError(
+            "clean.pass_rate has no table: nothing is measured before sampling; set clean.pass_rate.table to another run's "
+            "difficulty.parquet, or put a pass_rate rule into select"
+        )
+    return table_digest(clean.pass_rate.table)
+
+
+def _windowed(ids: list[str], clean: Clean) -> Iterator[tuple[str | None, str]]:
+    """(reason, detail) of each problem that another run's pass rates keep from being sampled."""
+    assert clean.pass_rate is not None and clean.pass_rate.table is not None
+    measured = rates(Path(clean.pass_rate.table), clean.pass_rate.models)
+    known = {row["problem_id"]: row for row in measured.iter_rows(named=True)}
+    for problem_id in ids:
+        row = known.get(problem_id)
+        if row is None or row["pass_rate"] is None:
+            yield "no_pass_rate", ""
+        elif clean.pass_rate.low <= row["pass_rate"] <= clean.pass_rate.high:
+            yield None, ""
+        else:
+            reason = "too_easy" if row["pass_rate"] > clean.pass_rate.high else "too_hard"
+            yield reason, f"{row['correct']} of {row['judged']}"
 
 
 def kept(piece: Piece) -> pl.DataFrame:

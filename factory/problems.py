@@ -13,7 +13,8 @@ from curation.files import Row, read_rows
 from curation.puzzles import countdown, knights
 from curation.records import Problem
 from curation.sources import Refused, read_problems
-from factory.recipe import BenchmarkFrom, FileSource, HubSource, Source
+from factory.recipe import FileSource, HubSource, Source
+from factory.rules import BenchmarkFrom
 from factory.steps import file_digest
 
 

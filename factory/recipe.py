@@ -15,18 +15,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from curation.errors import UserError
 from curation.records import content_id
+from factory.rules import Choose, Clean, Select
+from factory.strict import Strict
 
 RECIPE_VERSION = 1
 PUZZLES = ("countdown", "knights-and-knaves")  # kinds of source that are domains as well
 CONFIGS = Path(__file__).parent.parent / "configs"  # beside the packages, in a checkout and in site-packages alike
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Columns(Strict):
@@ -83,27 +81,6 @@ class KnightsSource(Strict):
 Source = Annotated[HubSource | FileSource | CountdownSource | KnightsSource, Field(discriminator="kind")]
 
 
-class BenchmarkFrom(Strict):
-    """A set of test questions: a file, or a data set on the Hub."""
-
-    name: str
-    path: str | None = None
-    repo: str | None = None
-    config: str | None = None
-    split: str = "test"
-    revision: str | None = None
-    column: str | None = None
-
-
-class Clean(Strict):
-    exact_duplicates: bool = True
-    near_duplicates: float | None = Field(0.8, gt=0, le=1)  # Jaccard of word shingles; None: leave them in
-    benchmarks: list[BenchmarkFrom] = []
-    rule: Literal["coverage", "ngram"] = "coverage"
-    ngram: int = Field(8, ge=2)  # words
-    check_gold: bool = True  # a gold that its own verifier refuses is dropped before a token is spent on it
-
-
 class Sample(Strict):
     """Values sent to the teacher. None: the server's own default, and recorded as such."""
 
@@ -135,14 +112,6 @@ class Audit(Strict):
     min_voters: int = Field(4, ge=2)  # teachers that answered; samples of one teacher are one vote
 
 
-class Choose(Strict):
-    """Which of the correct traces of a problem become examples."""
-
-    per_problem: int = Field(1, ge=1)
-    rule: Literal["first", "shortest", "random"] = "random"
-    seed: int = 0
-
-
 class Recipe(Strict):
     recipe: Literal[1]  # version of this schema
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -158,6 +127,7 @@ class Recipe(Strict):
     verify: Verify = Verify()
     audit: Audit = Audit()
     choose: Choose = Choose()
+    select: list[Select] = []  # over the examples of all shards, one rule after the other
 
     def run_name(self) -> str:
         return f"{self.name}-{content_id(self.model_dump(mode='json'))[:8]}"
@@ -270,11 +240,14 @@ def _keys_at(parents: list[str]) -> list[str]:
         if part.isdigit():  # a place in a list: the keys are those of its elements
             continue
         below = [_models_in(m.model_fields[part].annotation) for m in models if part in m.model_fields]
-        if below:
-            models = [model for group in below for model in group]
-        else:
-            models = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part]
+        models = [model for group in below for model in group] if below else [m for m in models if part in _tags(m)]
     return [key for model in models for key in model.model_fields]
+
+
+def _tags(model: type[BaseModel]) -> list[object]:
+    """The words that tell a model from the others of its union: kind of a source, rule of a selection."""
+    fields = [model.model_fields[name] for name in ("kind", "rule") if name in model.model_fields]
+    return [tag for field in fields for tag in typing.get_args(field.annotation)]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

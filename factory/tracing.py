@@ -18,8 +18,9 @@ from factory import oracle, teachers
 from factory.cleaning import turned_away
 from factory.ledger import count
 from factory.progress import track
-from factory.recipe import Clean, Recipe, Sample
+from factory.recipe import Recipe, Sample
 from factory.replay import index_problems, match, open_replay, to_trace
+from factory.rules import Clean
 from factory.sampling import Identity, Request, Sampling, effective, sample
 from factory.steps import Facts, Piece, file_digest, once
 from factory.teachers import Teacher

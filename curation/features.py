@@ -1,0 +1,31 @@
+"""What a trace looks like in numbers: its length, and how often it checks, doubts and connects.
+
+The word lists of LIMO are not published; these are ours, after the examples its paper gives (check, verify; perhaps, might;
+therefore, since). Counts are of whole words whatever their case, one pass of a compiled regex each.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+WORDS: dict[str, str] = {
+    "verifying": "check|checks|checked|checking|verify|verifies|verified|verifying|confirm|confirms|confirmed|confirming|"
+    "validate|validated|recheck|rechecking",
+    "tentative": "perhaps|maybe|might|could|possibly|probably|alternatively|suppose|wait|hmm|likely|seems|unless",
+    "connective": "therefore|since|because|thus|hence|so|then|consequently|accordingly|implies|follows|given",
+}
+FEATURES = ("characters", "words", *WORDS)
+
+
+def trace_features(texts: pl.Series) -> pl.DataFrame:
+    """One row for each text, in order: characters, words, and for each list of WORDS its matches divided by the words.
+
+    A text without words has 0 of each.
+    """
+    frame = texts.alias("text").to_frame()
+    words = pl.col("text").str.count_matches(r"\S+").cast(pl.Float64)
+    # ASCII word borders: the Unicode ones leave the regex's fast path, and every listed word is ASCII.
+    counts = [pl.col("text").str.count_matches(rf"(?i-u)\b(?:{listed})\b").alias(name) for name, listed in WORDS.items()]
+    found = frame.select(pl.col("text").str.len_chars().cast(pl.Int64).alias("characters"), words.alias("words"), *counts)
+    share = [(pl.col(name) / pl.max_horizontal("words", pl.lit(1.0))).alias(name) for name in WORDS]
+    return found.with_columns(*share)

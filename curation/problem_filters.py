@@ -1,0 +1,90 @@
+"""Problems that a text model cannot be asked, or that have no one answer to check: the originals' rules, each with its source.
+
+A recipe switches rules on by name (clean.filters). A problem that a rule drops is stored with the rule's reason.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, get_args
+
+ProblemRule = Literal["figures", "links", "multipart", "proofs", "several_answers", "answer_in_problem", "s1_format", "short"]
+PROBLEM_RULES: tuple[ProblemRule, ...] = get_args(ProblemRule)
+
+# open-thoughts math/filter.py looks for these anywhere in the lower-cased problem; [asy] is AoPS's figure code.
+_FIGURES = ("figure", "diagram", "jpeg", "png", "jpg", "svg", "[asy]", "[image]", "![image", "\\includegraphics")
+_LINKS = ("http://", "https://", "www.")  # open-thoughts code/filter.py has the first
+# A part that asks something of its own: "(a) Find ... (b) Show ...", at the start of a line or of a sentence.
+_PART_A = re.compile(r"(?:^|[\n.?:;])\s*(?:\(\s*(?:a|i|1)\s*\)|a\))\s")
+_PART_B = re.compile(r"(?:^|[\n.?:;,])\s*(?:and\s+)?(?:\(\s*(?:b|ii|2)\s*\)|b\))\s")
+_PROOF = re.compile(r"\b(?:prove|show|demonstrate|verify)\s+(?:that|the|it|this|for)\b|\bprove\b\s*:")
+_ASKS = re.compile(r"\b(?:find|compute|determine|calculate|evaluate|what|how many|how much|which)\b|\?")
+_PROOF_ANSWERS = frozenset(["proof", "notfound", "qed", "see solution", "\\text{proof}"])
+_SHORT_CHARACTERS = 200  # open-thoughts code/filter.py: a description of fewer is no task; for code problems
+# s1 data/filter.ipynb, cell 7: numbered headings in bold mean a problem of several parts
+_S1_BOLD = re.compile(r"\*\*[^\s\]*][^*]{0,200}\*\*")
+_S1_PART = re.compile(r"p[1-9]\d{0,2}\.")
+_INSIDE = re.compile(r"[({\[]|[)}\]]")
+
+
+def problem_fault(rules: tuple[ProblemRule, ...], prompt: str, answer: str | None, solution: str | None, source: str) -> str | None:
+    """The first of `rules` that a problem breaks, as the reason to drop it; None if it breaks none. Linear in the texts.
+
+    figures: names or holds a picture (open-thoughts math/filter.py; "configuration" does not, though their search finds "figure"
+    only as a part of words such as "figured"). links: an address. multipart: asks (a) and (b) (theirs: starts with "a)" and has
+    "b)"). proofs: a solution whose box is empty or missing (theirs), or a question that only asks to prove (NuminaMath-1.5's
+    question_type proof). several_answers: a gold of several values, or none. answer_in_problem: "answer:" (theirs). s1_format: see
+    s1_format. short: under 200 characters (theirs, code).
+    """
+    lower = prompt.lower()
+    checks = {
+        "figures": lambda: any(sign in lower for sign in _FIGURES),
+        "links": lambda: any(sign in lower for sign in _LINKS),
+        "multipart": lambda: _multipart(lower),
+        "proofs": lambda: _is_proof(lower, (answer or "").strip().lower(), solution),
+        "several_answers": lambda: several_answers(answer),
+        "answer_in_problem": lambda: "answer:" in lower,
+        "s1_format": lambda: s1_format(prompt, source),
+        "short": lambda: len(prompt) < _SHORT_CHARACTERS,
+    }
+    return next((rule for rule in rules if checks[rule]()), None)
+
+
+def _multipart(lower: str) -> bool:
+    if lower.lstrip().startswith("a)") and "b)" in lower:
+        return True
+    first = _PART_A.search(lower)
+    return first is not None and _PART_B.search(lower, first.end()) is not None
+
+
+def _is_proof(lower: str, answer: str, solution: str | None) -> bool:
+    if answer in _PROOF_ANSWERS or (solution is not None and "\\boxed{}" in solution):
+        return True
+    return _PROOF.search(lower) is not None and _ASKS.search(lower) is None
+
+
+def several_answers(answer: str | None) -> bool:
+    """Whether a gold is empty, or names several values: commas, "and" and "or" outside brackets.
+
+    A comma inside brackets is a pair or an interval, one between digits and three more a thousands separator.
+    """
+    if answer is None or not answer.strip():
+        return True
+    depth, flat = 0, []
+    for character in answer:
+        depth += (character in "([{") - (character in ")]}")
+        flat.append(character if depth <= 0 else " ")
+    outside = "".join(flat)
+    return re.search(r",(?!\d{3}(?!\d))|;| and | or ", outside) is not None
+
+
+def s1_format(prompt: str, source: str) -> bool:
+    """s1's sign of a badly formatted question (data/filter.ipynb, cell 7): figure code (AIME may have it), an image, the numbers
+    p1. to p999. of parts, or a bold heading that has a digit."""
+    if "![Image]" in prompt or ("[asy]" in prompt and "aime" not in source.lower()):
+        return True
+    return _S1_PART.search(prompt) is not None or any(_has_digit(m.group()) for m in _S1_BOLD.finditer(prompt))
+
+
+def _has_digit(text: str) -> bool:
+    return any(character.isdigit() for character in text)

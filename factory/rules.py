@@ -1,0 +1,124 @@
+"""What a recipe says about which rows stay: cleaning, the choice among a problem's traces, the selection over all of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from curation.problem_filters import ProblemRule
+from curation.records import Outcome
+from curation.trace_filters import TraceRule
+from factory.strict import Strict
+
+
+class BenchmarkFrom(Strict):
+    """A set of test questions: a file, or a data set on the Hub."""
+
+    name: str
+    path: str | None = None
+    repo: str | None = None
+    config: str | None = None
+    split: str = "test"
+    revision: str | None = None
+    column: str | None = None
+
+
+class PassRate(Strict):
+    """Keep problems whose pass rate lies in a window; both ends belong to it."""
+
+    table: str | None = None  # another run's difficulty.parquet; None: this run's own verdicts
+    models: list[str] = []  # whose samples count, summed; empty: all in the table
+    low: float = Field(0.0, ge=0, le=1)
+    high: float = Field(1.0, ge=0, le=1)
+
+
+class Clean(Strict):
+    filters: list[ProblemRule] = []  # rules of curation.problem_filters
+    require_gold: bool = True  # False: problems without a gold stay; their traces can not be verified (choose.without_gold)
+    exact_duplicates: bool = True
+    near_duplicates: float | None = Field(0.8, gt=0, le=1)  # Jaccard of word shingles; None: leave them in
+    semantic_duplicates: float | None = Field(None, gt=0, le=1)  # cosine; compares every pair of rows
+    semantic_model: str | None = None  # embedding model by name or folder; None: hashed TF-IDF with SVD
+    benchmarks: list[BenchmarkFrom] = []
+    rule: Literal["coverage", "ngram", "fuzzy"] = "coverage"
+    ngram: int = Field(8, ge=2)  # words
+    fuzzy_ratio: float = Field(95, gt=0, le=100)  # OpenThoughts: rapidfuzz ratio of the whole texts
+    check_gold: bool = True  # a gold that its own verifier refuses is dropped before a token is spent on it
+    pass_rate: PassRate | None = None  # by a table of another run, before a token is spent
+
+
+class Choose(Strict):
+    """Which traces of a problem become examples."""
+
+    per_problem: int = Field(1, ge=1)
+    rule: Literal["first", "shortest", "longest", "random"] = "random"
+    seed: int = 0
+    outcomes: list[Outcome] = Field(["correct"], min_length=1)  # s1K keeps wrong ones too
+    without_gold: bool = False  # take traces of problems that have no gold; nothing speaks for or against them
+    teachers: list[str] = []  # whose traces may become examples; empty: all. The others still count for difficulty
+    filters: list[TraceRule] = []  # rules of curation.trace_filters
+    near_duplicates: float | None = Field(None, gt=0, le=1)  # Jaccard of 5-word runs to a trace of the same problem
+
+
+class SelectS1k(Strict):
+    rule: Literal["s1k"]
+    size: int = Field(1_000, ge=1)
+    mode: Literal["paper", "notebook"] = "notebook"
+    seed: int = 0
+    domain: str  # column, or key of meta, whose values are the domains drawn from
+    source: str = "source"  # likewise, for keep_sources, keep_longer and benchmark_sources
+    table: str | None = None  # pass rates of the small models; None: this run's own
+    models: list[str]  # a problem that one of them solves is too easy; several samples: solved once is solved
+    keep_sources: list[str] = []  # correct rows of these are taken before the draw
+    keep_longer: dict[str, int] = {}  # likewise of these, with a thinking of more characters
+    benchmark_sources: list[str] = []  # notebook: their domains weigh the last 30 percent, the first in full, others half
+
+
+class SelectLimo(Strict):
+    rule: Literal["limo"]
+    size: int = Field(800, ge=1)
+    weights: dict[Literal["characters", "words", "verifying", "tentative", "connective"], float] = {}  # empty: the original's
+
+
+class SelectPassRate(Strict):
+    rule: Literal["pass_rate"]
+    table: str | None = None  # another run's difficulty.parquet; None: this run's own verdicts
+    models: list[str] = []
+    preset: Literal["open-r1", "intellect", "oreal", "limo"] | None = None
+    low: float = Field(0.0, ge=0, le=1)  # without a preset: a window to which both ends belong
+    high: float = Field(1.0, ge=0, le=1)
+
+
+class SelectPerProblem(Strict):
+    rule: Literal["per_problem"]
+    k: int = Field(1, ge=1)
+    by: Literal["first", "shortest", "longest", "random", "score"] = "score"
+    seed: int = 0
+
+
+class SelectMixture(Strict):
+    rule: Literal["mixture"]
+    by: str  # source, domain, teacher, outcome, characters, words, pass_rate, or a key of meta
+    size: int | None = Field(None, ge=1)  # None: as many as the scarcest group allows
+    weights: dict[str, float] = {}  # empty: alike
+    quotas: dict[str, int] = {}  # rows of each group at most; then size and weights say nothing
+    edges: list[float] = []  # cut a number into buckets: [0.2, 0.8] makes <0.2, 0.2-0.8 and >=0.8
+    table: str | None = None  # for pass_rate
+    models: list[str] = []
+    seed: int = 0
+
+
+class SelectDiverse(Strict):
+    rule: Literal["diverse"]
+    size: int = Field(ge=1)
+    method: Literal["k_centre", "facility_location"] = "k_centre"
+    of: Literal["problem", "trace"] = "problem"  # which text the vectors are of
+    model: str | None = None  # embedding model by name or folder; None: hashed TF-IDF with SVD
+    dimensions: int = Field(128, ge=2)  # of the SVD
+    seed: int = 0
+
+
+Select = Annotated[
+    SelectS1k | SelectLimo | SelectPassRate | SelectPerProblem | SelectMixture | SelectDiverse, Field(discriminator="rule")
+]

@@ -1,0 +1,114 @@
+"""From a recipe's selection rule and the run's tables to a call of curation.selection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curation.errors import UserError
+from curation.features import trace_features
+from curation.selection import Selection
+from curation.selection.diversity import diverse
+from curation.selection.limo import limo
+from curation.selection.mixture import mixture
+from curation.selection.pass_rate import PRESETS, Band, by_pass_rate
+from curation.selection.per_problem import per_problem
+from curation.selection.s1k import s1k
+from factory.measuring import rates, table_of
+from factory.rules import Select, SelectDiverse, SelectLimo, SelectMixture, SelectPassRate, SelectPerProblem, SelectS1k
+from factory.steps import Piece
+
+_PLAIN = ("id", "problem_id", "trace_id", "problem", "source", "domain", "teacher", "outcome", "meta")
+
+
+def example_table(files: Sequence[Path]) -> pl.DataFrame:
+    """One row for each example of all shards, in order: row, shard, its labels, and what its trace looks like in numbers.
+
+    `thinking` is the number of characters of the thinking alone; the features are of the whole text.
+    """
+    parts = [_part(file, number) for number, file in enumerate(files)]
+    return pl.concat(parts).with_row_index("row")
+
+
+def _part(file: Path, shard: int) -> pl.DataFrame:
+    frame = pl.read_parquet(file, columns=[*_PLAIN, "messages"])
+    text = frame["messages"].list.get(-1).struct.field("content")
+    thinking = text.str.extract(r"(?s)^<think>\n(.*)\n</think>", 1).str.len_chars().fill_null(0).cast(pl.Int64).alias("thinking")
+    where = pl.lit(shard).alias("shard"), pl.lit(str(file)).alias("file")
+    return frame.select(*_PLAIN, *where).hstack(trace_features(text)).with_columns(thinking)
+
+
+def apply(rule: Select, table: pl.DataFrame, difficulty: Piece) -> Selection:
+    """Call the function of a rule. Raises UserError for a column or model that is not there."""
+    if isinstance(rule, SelectS1k):
+        return _s1k(rule, table, difficulty)
+    if isinstance(rule, SelectLimo):
+        return limo(table, size=rule.size, weights={str(k): v for k, v in rule.weights.items()} or None)
+    if isinstance(rule, SelectPassRate):
+        bands = PRESETS[rule.preset] if rule.preset else (Band(rule.low, rule.high),)
+        return by_pass_rate(_with_rates(rule, table, difficulty), bands)
+    if isinstance(rule, SelectPerProblem):
+        return per_problem(table, k=rule.k, by=rule.by, seed=rule.seed)
+    if isinstance(rule, SelectMixture):
+        known = _with_rates(rule, table, difficulty) if rule.by == "pass_rate" else table.with_columns(_label(table, rule.by))
+        how: dict[str, Any] = rule.model_dump(include={"by", "size", "weights", "quotas", "edges", "seed"})
+        return mixture(known, **how)
+    return diverse(table, _vectors(rule, table), size=rule.size, method=rule.method, seed=rule.seed)
+
+
+def _s1k(rule: SelectS1k, table: pl.DataFrame, difficulty: Piece) -> Selection:
+    measured = rates(table_of(rule.table, difficulty), rule.models).select("problem_id", "correct", "judged")
+    easy = pl.when(pl.col("judged") > 0).then(pl.col("correct") > 0).alias("easy")
+    right = pl.when(pl.col("outcome") == "undetermined").then(None).otherwise(pl.col("outcome") == "correct").alias("correct")
+    labels = _label(table, rule.domain).alias("domain"), _label(table, rule.source).alias("source")
+    known = table.with_columns(*labels, pl.col("thinking").alias("length"))
+    known = known.join(measured, on="problem_id", how="left", maintain_order="left").with_columns(easy).with_columns(right)
+    return s1k(
+        known,
+        size=rule.size,
+        mode=rule.mode,
+        seed=rule.seed,
+        keep_sources=rule.keep_sources,
+        keep_longer={name: float(n) for name, n in rule.keep_longer.items()},
+        benchmark_sources=rule.benchmark_sources,
+    )
+
+
+def _with_rates(rule: SelectPassRate | SelectMixture, table: pl.DataFrame, difficulty: Piece) -> pl.DataFrame:
+    measured = rates(table_of(rule.table, difficulty), rule.models).select("problem_id", "pass_rate")
+    return table.join(measured, on="problem_id", how="left", maintain_order="left")
+
+
+def _label(table: pl.DataFrame, name: str) -> pl.Series:
+    """A column of the table, or the values of a key of `meta`; null where a row has none."""
+    if name in table.columns and name != "meta":
+        return table[name]
+    found = [json.loads(meta).get(name) for meta in table["meta"]]
+    if table.height and all(value is None for value in found):
+        raise UserError(f"no example has {name!r} as a column or in meta; there are {', '.join(table.columns)} and {_keys(table)}")
+    if all(isinstance(value, int | float) or value is None for value in found):
+        return pl.Series(name, found, pl.Float64, strict=False)
+    return pl.Series(name, [None if value is None else str(value) for value in found], pl.String)
+
+
+def _keys(table: pl.DataFrame) -> str:
+    return ", ".join(sorted({key for meta in table["meta"].head(100) for key in json.loads(meta)})) or "nothing in meta"
+
+
+def _vectors(rule: SelectDiverse, table: pl.DataFrame) -> Any:
+    from curation.vectors import from_model, tfidf_svd
+
+    texts = table["problem"].to_list() if rule.of == "problem" else _traces(table)
+    return from_model(texts, rule.model) if rule.model else tfidf_svd(texts, rule.dimensions, rule.seed)
+
+
+def _traces(table: pl.DataFrame) -> list[str]:
+    texts: dict[str, str] = {}
+    for file in table["file"].unique(maintain_order=True):
+        frame = pl.read_parquet(file, columns=["id", "messages"])
+        texts |= dict(zip(frame["id"], frame["messages"].list.get(-1).struct.field("content"), strict=True))
+    return [texts[i] for i in table["id"]]

@@ -1,0 +1,94 @@
+"""The recipe's `select` rules, one after the other over the examples of all shards, each with its lines in the funnel.
+
+Only numbers and labels of the examples are held at once, with the questions (300 bytes each) and, for vectors of traces, those;
+the examples themselves go shard by shard.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from curation.files import write_table
+from curation.records import content_id
+from curation.selection import Selection
+from factory.ledger import count
+from factory.measuring import table_digest
+from factory.rules import Select
+from factory.select_rules import apply, example_table
+from factory.steps import Facts, Piece, once
+
+if TYPE_CHECKING:
+    from factory.build import Judged
+
+
+def select(store: Path, rules: Sequence[Select], judged: Sequence[Judged], difficulty: Piece) -> Piece:
+    """What the rules leave: `examples-<shard>.parquet`, and what they take away: `traces.parquet`, `problems.parquet`.
+
+    The facts hold the funnel and, for each rule, the state that repeats it.
+    """
+    settings = [rule.model_dump(mode="json") | {"digest": table_digest(getattr(rule, "table", None))} for rule in rules]
+
+    def work(folder: Path) -> Facts:
+        every = example_table([j.examples.folder / "examples.parquet" for j in judged])
+        left = every
+        why: dict[int, tuple[str, str]] = {}
+        lines: list[dict[str, Any]] = []
+        states: list[dict[str, Any]] = []
+        for number, rule in enumerate(rules):
+            name = rule.rule if [r.rule for r in rules[:number]].count(rule.rule) == 0 else f"{rule.rule} {number + 1}"
+            done = apply(rule, left, difficulty)
+            lines += _lines(name, done)
+            states.append(done.state)
+            why |= {row: (name, reason) for row, reason in zip(left["row"], done.reasons, strict=True) if reason}
+            left = left[done.taken]
+        times = Counter(left["row"].to_list())
+        examples = [_write(folder, j, part, times, why) for j, part in zip(judged, _by_shard(every, len(judged)), strict=True)]
+        return {"funnel": lines, "states": states, "examples": examples}
+
+    inputs = [*(j.examples.digest for j in judged), difficulty.digest]
+    return once(store, "select", settings, inputs, work)
+
+
+def _lines(name: str, done: Selection) -> list[dict[str, Any]]:
+    lines = [count(f"{name}: {s.name}" if len(done.stages) > 1 else name, "examples", s.reasons) for s in done.stages]
+    more = len(done.taken) - lines[-1]["kept"]
+    return [*lines[:-1], lines[-1] | ({"repeated": more} if more else {})]
+
+
+def _by_shard(every: pl.DataFrame, shards: int) -> list[pl.DataFrame]:
+    return [every.filter(pl.col("shard") == shard) for shard in range(shards)]
+
+
+def _write(folder: Path, j: Judged, part: pl.DataFrame, times: Counter[int], why: dict[int, tuple[str, str]]) -> int:
+    """One shard's examples and what was taken away of it; how many examples are left."""
+    number = j.shard.number
+    repeats = [times.get(row, 0) for row in part["row"]]
+    places = [place for place, n in enumerate(repeats) for _ in range(n)]
+    copies = [copy for n in repeats for copy in range(n)]
+    kept = pl.read_parquet(j.examples.folder / "examples.parquet")[places]
+    ids = [content_id(i, copy) if copy else i for i, copy in zip(kept["id"], copies, strict=True)]
+    write_table(kept.with_columns(pl.Series("id", ids, pl.String)), folder / f"examples-{number:05}.parquet")
+    away = [why[row] if not n else None for row, n in zip(part["row"], repeats, strict=True)]
+    traces = {t: reason for t, reason in zip(part["trace_id"], away, strict=True) if reason}
+    _reject(folder / f"traces-{number:05}.parquet", j.traces.folder / "traces.parquet", traces)
+    stay = set(kept["problem_id"])
+    problems = {p: reason for p, reason in zip(part["problem_id"], away, strict=True) if reason and p not in stay}
+    _reject(folder / f"problems-{number:05}.parquet", j.shard.problems, problems)
+    return kept.height
+
+
+def _reject(path: Path, source: Path, reasons: dict[str, tuple[str, str]]) -> None:
+    """The rows of `source` that were taken away; step is the rule."""
+    frame = pl.read_parquet(source).filter(pl.col("id").is_in(list(reasons)))
+    pairs = [reasons[row] for row in frame["id"]]
+    named = frame.with_columns(
+        pl.Series("step", [f"select {rule}" for rule, _ in pairs], pl.String),
+        pl.Series("reason", [reason for _, reason in pairs], pl.String),
+        pl.lit("", pl.String).alias("detail"),
+    )
+    write_table(named, path)
