@@ -127,6 +127,17 @@ def push(run: Path, repo: str, public: bool, dry_run: bool) -> None:
     click.echo(push_summary(push_run(run, repo, private=not public, dry_run=dry_run)))
 
 
+@cli.command()
+@click.argument("run", type=Path)
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, metavar="N", help="0 takes a free one.")
+@click.option("--no-browser", is_flag=True, help="Print the address and open no browser.")
+def view(run: Path, port: int, no_browser: bool) -> None:
+    """Look at a finished RUN in the browser: its figures, and every trace with what became of it."""
+    from cards.view.server import serve
+
+    serve(run, port, open_browser=not no_browser, say=click.echo)
+
+
 def main() -> None:
     """Run the command. Exit status: 0 done, 1 our bug, 2 something the person can mend, 130 interrupted."""
     _refuse_strangers()

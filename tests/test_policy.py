@@ -23,6 +23,7 @@ FLAGS = {
     "build": {"--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs", "--out", "--workers"},
     "verify": {"--gold", "--response", "--domain", "--out", "--explain", "--audit", "--workers"},
     "push": {"--public", "--dry-run"},
+    "view": {"--port", "--no-browser"},
 }
 
 
