@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from curation.math_boxes import last_boxes
+from curation.mathematics.boxes import last_boxes
 from curation.thinking import split_thinking
 
 
@@ -48,9 +48,7 @@ _FORMULA_WORDS = frozenset(
 )
 _WHOLE_LIMIT = 400  # characters: the longest bare answer among published golds is 380 (piecewise functions)
 _MENTIONS = 3  # how many mentions of "answer", from the last, are looked at
-_EMPTY_WORDS = frozenset(
-    {"correct", "right", "wrong", "incorrect", "as", "below", "above", "clear", "in", "unique", "not"}
-)
+_EMPTY_WORDS = frozenset({"correct", "right", "wrong", "incorrect", "as", "below", "above", "clear", "in", "unique", "not"})
 _PHRASE_LIMIT = 60  # characters of an answer in words: "the quotient does not change"
 _TAIL_LIMIT = 4000  # characters at the end of a response where an unmarked answer is looked for
 

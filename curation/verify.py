@@ -3,7 +3,7 @@
     verify("1/2", r"... so \\boxed{0.5}").outcome == "correct"
 
 The exact tier decides what it is certain of, in this process; the rest goes to worker processes that are killed
-when they overrun (math_server). Safe from threads, asyncio and trainers.
+when they overrun (mathematics.server). Safe from threads, asyncio and trainers.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, overload
 
-from curation import math_exact, math_server
 from curation.errors import UserError
 from curation.extract import extract, extract_gold
-from curation.math_answer import ANSWER_LIMIT, Found, decide
+from curation.mathematics import exact, server
+from curation.mathematics.answer import ANSWER_LIMIT, Found, decide
 from curation.records import Verdict
 
 DOMAINS = ("math", "text", "countdown", "knights-and-knaves")
@@ -87,9 +87,7 @@ def verify(
     return list(verify_all(rows, timeout_s=timeout_s, workers=workers))
 
 
-def verify_all(
-    items: Iterable[tuple[str | None, str, str]], *, timeout_s: float = 5.0, workers: int = 1
-) -> Iterator[Verdict]:
+def verify_all(items: Iterable[tuple[str | None, str, str]], *, timeout_s: float = 5.0, workers: int = 1) -> Iterator[Verdict]:
     """Verdicts of (gold, response, domain) in input order; reads at most LOOK_AHEAD rows ahead.
 
     A row that hangs or exhausts memory costs its own verdict only (timeout, out_of_memory, worker_lost).
@@ -104,9 +102,7 @@ def check_gold(gold: str | None, domain: str = "math") -> Verdict:
     return next(check_golds([(gold, domain)]))
 
 
-def check_golds(
-    items: Iterable[tuple[str | None, str]], *, timeout_s: float = 5.0, workers: int = 1
-) -> Iterator[Verdict]:
+def check_golds(items: Iterable[tuple[str | None, str]], *, timeout_s: float = 5.0, workers: int = 1) -> Iterator[Verdict]:
     """check_gold for (gold, domain) pairs, streaming, in input order."""
     return _in_order(_judge_gold(*item, timeout_s=timeout_s, workers=workers) for item in items)
 
@@ -168,21 +164,19 @@ def _settled(gold: str, found: Found, timeout_s: float, workers: int) -> Verdict
         verifier=verifier_version(),
         seconds=seconds,
     )
-    return verdict if outcome else Waiting(math_server.shared(workers).ask(gold, extracted or "", timeout_s), verdict)
+    return verdict if outcome else Waiting(server.shared(workers).ask(gold, extracted or "", timeout_s), verdict)
 
 
-def _in_chunks(
-    items: Iterable[tuple[str | None, str, str]], timeout_s: float, workers: int
-) -> Iterator[Verdict | Waiting]:
+def _in_chunks(items: Iterable[tuple[str | None, str, str]], timeout_s: float, workers: int) -> Iterator[Verdict | Waiting]:
     """The cheap tier itself on several cores: rows go to the workers by the chunk, and come back in order."""
-    server = math_server.shared(workers)
+    slow = server.shared(workers)
     queue: collections.deque[tuple[list[Row], concurrent.futures.Future[list[Found] | None]]] = collections.deque()
     for rows in _batches(items):
-        queue.append((rows, server.decide([(r.gold, r.response) for r in rows if r.verdict is None], CHUNK_LIMIT_S)))
+        queue.append((rows, slow.decide([(r.gold, r.response) for r in rows if r.verdict is None], CHUNK_LIMIT_S)))
         if len(queue) > 2 * workers:
-            yield from _chunk(*queue.popleft(), server, timeout_s, workers)
+            yield from _chunk(*queue.popleft(), slow, timeout_s, workers)
     while queue:
-        yield from _chunk(*queue.popleft(), server, timeout_s, workers)
+        yield from _chunk(*queue.popleft(), slow, timeout_s, workers)
 
 
 def _batches(items: Iterable[tuple[str | None, str, str]]) -> Iterator[list[Row]]:
@@ -201,21 +195,21 @@ def _batches(items: Iterable[tuple[str | None, str, str]]) -> Iterator[list[Row]
 def _chunk(
     rows: list[Row],
     future: concurrent.futures.Future[list[Found] | None],
-    server: math_server.Server,
+    slow: server.Server,
     timeout_s: float,
     workers: int,
 ) -> Iterator[Verdict | Waiting]:
     found = future.result()
-    undecided = iter(found if found is not None else _one_by_one(rows, server, timeout_s))
+    undecided = iter(found if found is not None else _one_by_one(rows, slow, timeout_s))
     for row in rows:
         yield row.verdict or _settled(row.gold, next(undecided), timeout_s, workers)
 
 
-def _one_by_one(rows: list[Row], server: math_server.Server, timeout_s: float) -> Iterator[Found]:
+def _one_by_one(rows: list[Row], slow: server.Server, timeout_s: float) -> Iterator[Found]:
     """After a chunk was lost: each row by itself, so that the one that broke it costs only itself."""
     for row in rows:
         if row.verdict is None:
-            found = server.decide([(row.gold, row.response)], timeout_s).result()
+            found = slow.decide([(row.gold, row.response)], timeout_s).result()
             yield found[0] if found else Found("undetermined", "timeout", None, None, timeout_s)
 
 
@@ -228,9 +222,9 @@ def _judge_gold(gold: str | None, domain: str, *, timeout_s: float, workers: int
         return _judge(gold, gold or "", domain, timeout_s=timeout_s, workers=workers)
     if len(bare) > ANSWER_LIMIT:
         return _verdict("undetermined", "too_long", bare[:ANSWER_LIMIT], "gold", started)
-    if math_exact.readable(bare):
+    if exact.readable(bare):
         return _verdict("correct", "equal", bare, "gold", started)
-    future = math_server.shared(workers).ask(bare, bare, timeout_s)
+    future = server.shared(workers).ask(bare, bare, timeout_s)
     return Waiting(future, _verdict("undetermined", "", bare, "gold", started))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from curation import math_exact
 from curation.extract import extract_gold
-from curation.math_answer import ANSWER_LIMIT
-from curation.math_node import Node
-from curation.math_text import normalise
+from curation.mathematics import exact
+from curation.mathematics.answer import ANSWER_LIMIT
+from curation.mathematics.node import Node
+from curation.mathematics.text import normalise
 from curation.records import Verdict
 from curation.thinking import split_thinking
 
@@ -75,11 +75,11 @@ def _compared(gold: str | None, verdict: Verdict) -> Iterator[str]:
     if bare is None or verdict.extracted is None or max(len(bare), len(verdict.extracted)) >= ANSWER_LIMIT:
         return
     for name, text in (("gold", bare), ("answer", verdict.extracted)):
-        reading = math_exact.reading(text.strip())
+        reading = exact.reading(text.strip())
         yield f"  {name + ' as':<11} {_short(normalise(text))}"
         remarks = f", remarks {' '.join(reading.words)}" if reading and reading.words else ""
         yield f"  {name + ' tree':<11} {_short(_tree(reading.node)) + remarks if reading else 'not read by our grammar'}"
-    decided = math_exact.compare(bare, verdict.extracted)
+    decided = exact.compare(bare, verdict.extracted)
     if decided is None:
         yield "  decided by  the slow tier: math-verify in a worker process, since our grammar is not certain"
     elif decided == (verdict.outcome, verdict.why):

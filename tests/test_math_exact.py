@@ -2,7 +2,7 @@
 
 import pytest
 
-from curation import math_exact
+from curation.mathematics import exact
 
 EQUAL = [
     ("1/2", "0.5"),
@@ -228,25 +228,25 @@ OPEN = [
 
 @pytest.mark.parametrize(("gold", "answer"), EQUAL)
 def test_equal_whichever_stands_first(gold: str, answer: str) -> None:
-    assert math_exact.compare(gold, answer) == ("correct", "equal")
-    assert math_exact.compare(answer, gold) == ("correct", "equal")
+    assert exact.compare(gold, answer) == ("correct", "equal")
+    assert exact.compare(answer, gold) == ("correct", "equal")
 
 
 @pytest.mark.parametrize(("gold", "answer"), DIFFERENT)
 def test_different_whichever_stands_first(gold: str, answer: str) -> None:
-    assert math_exact.compare(gold, answer) == ("incorrect", "different")
-    assert math_exact.compare(answer, gold) == ("incorrect", "different")
+    assert exact.compare(gold, answer) == ("incorrect", "different")
+    assert exact.compare(answer, gold) == ("incorrect", "different")
 
 
 @pytest.mark.parametrize(("gold", "answer", "outcome"), GOLD_FIRST)
 def test_the_gold_has_a_say(gold: str, answer: str, outcome: str) -> None:
-    decision = math_exact.compare(gold, answer)
+    decision = exact.compare(gold, answer)
     assert (decision.outcome if decision else "undetermined") == outcome
 
 
 @pytest.mark.parametrize(("gold", "answer"), OPEN)
 def test_left_open(gold: str, answer: str) -> None:
-    decision = math_exact.compare(gold, answer)
+    decision = exact.compare(gold, answer)
     assert decision is None or decision.outcome == "undetermined"
 
 
@@ -269,9 +269,9 @@ def test_left_open(gold: str, answer: str) -> None:
     ],
 )
 def test_readable_golds(gold: str) -> None:
-    assert math_exact.readable(gold)
+    assert exact.readable(gold)
 
 
 @pytest.mark.parametrize("gold", [r"\int_0^1 x dx", "1 + ", r"\frac{1}{", "2 +* 3", "((("])
 def test_unreadable_golds(gold: str) -> None:
-    assert not math_exact.readable(gold)
+    assert not exact.readable(gold)
