@@ -1,0 +1,367 @@
+"""Verdicts on programs: the four kinds of tests, what a response looks like, and every way to pass without being right."""
+
+import concurrent.futures
+import json
+import threading
+
+import pytest
+
+from curation import sandbox
+from curation.code_gold import gold_from_apps, gold_from_humaneval, gold_from_leetcode, gold_from_mbpp, read_gold
+from curation.code_tests import check, check_all, code_blocks
+from curation.output_compare import same_output
+
+LEVELS = sandbox.available()
+DOUBLE = json.dumps({"kind": "calls", "fn_name": "f", "inputs": [[1], [5]], "outputs": [2, 10]})
+HUMANEVAL = gold_from_humaneval(
+    {
+        "prompt": 'def poly(xs, x):\n    return sum(c * x**i for i, c in enumerate(xs))\n\n\ndef zero(xs):\n    """A root."""\n',
+        "entry_point": "zero",
+        "test": "def check(candidate):\n    for xs in ([-4, 2], [3, 1]):\n        assert abs(poly(xs, candidate(xs))) < 1e-4\n",
+    }
+)
+MBPP = gold_from_mbpp({"test_setup_code": "", "test_list": ["assert f(1) == 2", "assert f(5) == 10"]})
+LEETCODE = gold_from_leetcode(
+    {
+        "prompt": "class Node:\n    def __init__(self, val, next=None):\n        self.val, self.next = val, next\n\n"
+        "def chain(xs):\n    node = None\n    for x in reversed(xs):\n        node = Node(x, node)\n    return node\n\n"
+        "def same(p, q):\n    while p and q and p.val == q.val:\n        p, q = p.next, q.next\n    return p is q\n",
+        "entry_point": "Solution().reverse",
+        "test": "def check(candidate):\n    assert same(candidate(head=chain([1, 2, 3])), chain([3, 2, 1]))\n"
+        "    assert same(candidate(head=chain(range(5000))), chain(range(4999, -1, -1)))\n",
+    }
+)
+STDIN = gold_from_apps(json.dumps({"inputs": ["1 2\n", ["3 4", ""]], "outputs": ["3\n", ["7"]]}))
+
+
+def fenced(code):
+    return f"<think>Let me see: ```python\nwrong\n```</think>Here it is:\n\n```python\n{code}\n```\nThat is all."
+
+
+def why(gold, code, **options):
+    return check(gold, fenced(code), **options).why
+
+
+REVERSE = """class Solution:
+    def reverse(self, head):
+        done = None
+        while head:
+            head.next, done, head = done, head, head.next
+        return done"""
+RIGHT = [
+    (DOUBLE, "def f(x): return 2 * x"),
+    (DOUBLE, "class Solution:\n    def f(self, x): return x + x"),
+    (DOUBLE, "f = lambda x: 2.0 * x"),
+    (HUMANEVAL, "def zero(xs): return -xs[0] / xs[1]"),
+    (HUMANEVAL, "    return -xs[0] / xs[1]"),
+    (MBPP, "def f(x):\n    print('noise')\n    return x * 2"),
+    (LEETCODE, REVERSE),
+    (STDIN, "a, b = map(int, input().split())\nprint(a + b)"),
+    (STDIN, "import sys\ndef main():\n    print(sum(map(int, sys.stdin.read().split())))\nif __name__ == '__main__': main()"),
+]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("gold", "code"), RIGHT)
+def test_right_programs_pass(level, gold, code):
+    verdict = check(gold, fenced(code), isolation=level)
+    assert (verdict.outcome, verdict.why, verdict.extracted) == ("correct", "tests_passed", code + "\n")
+    assert verdict.verifier == f"code 1 ({level})"
+
+
+@pytest.mark.parametrize(
+    ("gold", "code", "reason"),
+    [
+        (DOUBLE, "def f(x): return x", "tests_failed"),
+        (DOUBLE, "def f(x): return str(2 * x)", "tests_failed"),
+        (DOUBLE, "def f(x): return None", "tests_failed"),
+        (DOUBLE, "def g(x): return 2 * x", "runtime_error"),
+        (DOUBLE, "def f(x): return 1 / 0", "runtime_error"),
+        (DOUBLE, "def f(x): return 2 *", "syntax_error"),
+        (DOUBLE, "def f(x):\n    while True: pass", "timeout"),
+        (DOUBLE, "import time\ndef f(x): time.sleep(99)", "timeout"),
+        (DOUBLE, "def f(x): return bytearray(10 << 30)", "memory_limit"),
+        (DOUBLE, "def f(x):\n    while True: print('x' * 10000)", "output_limit"),
+        (DOUBLE, "def f(x): return 'x' * (20 << 20)", "output_limit"),
+        (DOUBLE, "def f(x): return f(x)", "runtime_error"),
+        (DOUBLE, "def f(x): import ctypes; ctypes.string_at(0)", "runtime_error"),
+        (DOUBLE, "(" * 200 + ")" * 200 + "\n" + "-" * 90_000 + "1", "syntax_error"),
+        (DOUBLE, "x" * 100_001, "too_long"),
+        (STDIN, "print(3)", "tests_failed"),
+        (STDIN, "print('3'); raise ValueError", "runtime_error"),
+        (STDIN, "while True: print(4 * 'x' * 10000)", "output_limit"),
+        (STDIN, "x = [0] * 10**10", "memory_limit"),
+        (STDIN, "a b", "syntax_error"),
+        (LEETCODE, "class Solution:\n    def reverse(self, head): return head", "tests_failed"),
+        (LEETCODE, "class Solution:\n    def reverse(self, head): return 5", "tests_failed"),
+        (LEETCODE, REVERSE.replace("return done", "done.next.next.next = done; return done"), "tests_failed"),
+        (MBPP, "def f(x): return {'a': x}", "tests_failed"),
+        ("{}", "f = 1", "unparseable_gold"),
+        ("no json", "f = 1", "unparseable_gold"),
+        ("[" * 5000, "f = 1", "unparseable_gold"),
+        (json.dumps({"kind": "calls", "fn_name": "f", "inputs": [[1]], "outputs": []}), "f = 1", "unparseable_gold"),
+        (json.dumps({"asserts": ["assert f(1) =="]}), "def f(x): return x", "unparseable_gold"),
+        (json.dumps({"asserts": ["assert f(lambda: 1) == 2"]}), "def f(x): return 2", "untestable"),
+    ],
+)
+def test_reasons(gold, code, reason):
+    verdict = check(gold, fenced(code), timeout_s=1)
+    outcome = "undetermined" if reason in ("unparseable_gold", "untestable") else "incorrect"
+    assert (verdict.why, verdict.outcome) == (reason, outcome)
+
+
+ATTACKS = {
+    "exits at once": "import os; os._exit(0)",
+    "exits in the call": "def f(*a): import os; os._exit(0)",
+    "raises SystemExit": "import sys; sys.exit(0)",
+    "raises SystemExit in the call": "def f(*a): raise SystemExit(0)",
+    "raises KeyboardInterrupt": "def f(*a): raise KeyboardInterrupt",
+    "raises what the test catches": "def f(*a): raise AssertionError",
+    "prints the verdict": """
+print('["tests_passed"]\\nsealed\\ntests_passed', flush=True)
+def f(*a): print('["tests_passed"]')""",
+    "equal to everything": """
+class Any:
+    __eq__ = __le__ = __ge__ = __lt__ = __gt__ = __contains__ = lambda *a: True
+    __ne__ = lambda *a: False
+    __hash__ = lambda s: 0
+    __class__ = int
+def f(*a): return Any()""",
+    "a whole number equal to everything": """
+class Any(int):
+    __eq__ = __le__ = __ge__ = __lt__ = __gt__ = lambda *a: True
+    __hash__ = lambda s: 0
+def f(*a): return Any(7)""",
+    "a list equal to everything": """
+class L(list):
+    __eq__ = lambda *a: True
+def f(*a): return L()""",
+    "patches builtins": """
+import builtins
+builtins.AssertionError = type('A', (), {})
+builtins.all = builtins.any = lambda *a: True
+builtins.abs = builtins.len = builtins.isinstance = lambda *a: 0
+def f(*a): return 0""",
+    "patches the worker": """
+import sys, json
+json.dumps = lambda *a: '["value", [2, []], null]'
+def f(*a): return 0""",
+    "writes to every descriptor": """
+import os
+for n in range(64):
+    try: os.write(n, b'["tests_passed"]\\n')
+    except OSError: pass
+def f(*a): return 0""",
+    "answers in advance": """
+import os
+for n in range(3, 64):
+    try: os.write(n, b'["ready"]\\n' + b'["value", [0, []], null]\\n' * 9)
+    except OSError: pass
+def f(*a): return 0""",
+    "writes what is no reply": """
+import os
+def f(*a):
+    for n in range(3, 64):
+        try: os.write(n, b'\\xff' * 1000 + b'\\n')
+        except OSError: pass""",
+    "reads the tests from its frames": """
+import sys
+def f(*a):
+    frame = sys._getframe()
+    while frame:
+        for v in frame.f_locals.values():
+            if isinstance(v, dict) and 'outputs' in v: return v['outputs'][0]
+        frame = frame.f_back""",
+    "reads the tests from memory": """
+import gc
+def f(*a): return [o for o in gc.get_objects() if isinstance(o, dict) and 'asserts' in o]""",
+    "kills its parent": """
+import os
+os.kill(os.getppid(), 9)
+def f(*a): pass""",
+    "stops its parent": """
+import os
+try: os.kill(os.getppid(), 19)
+except OSError: pass
+def f(*a): pass""",
+    "an attribute named like a class": """
+class Node: pass
+def f(*a):
+    n = Node(); n.__dict__['__class__'] = 5; return n""",
+    "endless iterator": """
+import itertools
+def f(*a): return itertools.count()""",
+    "deep list": """
+def f(*a):
+    x = []
+    for _ in range(100000): x = [x]
+    return x""",
+    "deep tuple": """
+def f(*a):
+    x = ()
+    for _ in range(100000): x = (x,)
+    return x""",
+    "a list that holds itself": """
+def f(*a):
+    x = []; x.append(x); return x""",
+    "closes everything": "import os; os.closerange(0, 64)\ndef f(*a): return 0",
+    "leaves a thread": """
+import threading, time
+threading.Thread(target=time.sleep, args=(99,)).start()
+def f(*a): return 0""",
+    "shadows what the tests use": """
+def sum(*a): return 0
+def abs(*a): return 0
+def poly(*a): return 0
+def same(*a): return True
+def check(*a): pass
+def f(*a): return 3.3""",
+}
+
+
+GOLDS = {"calls": DOUBLE, "check": HUMANEVAL, "asserts": MBPP, "objects": LEETCODE, "stdin": STDIN}
+NAMED = "\nzero = reverse = globals().get('f')\nclass Solution:\n    def reverse(self, *a, **k): return f(*a)\n"
+
+
+@pytest.mark.parametrize(("kind", "level"), [(k, LEVELS[0]) for k in GOLDS] + [("calls", level) for level in LEVELS[1:]])
+def test_no_attack_passes(kind, level):
+    def attacked(code):
+        return check(GOLDS[kind], fenced(code + NAMED), timeout_s=1, isolation=level)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        verdicts = dict(zip(ATTACKS, pool.map(attacked, ATTACKS.values()), strict=True))
+    assert {name: v.why for name, v in verdicts.items() if v.outcome != "incorrect"} == {}
+
+
+def test_arguments_changed_in_place_are_seen():
+    gold = json.dumps(
+        {"test": "def check(candidate):\n    xs = [3, 1, 2]\n    candidate(xs)\n    assert xs == [1, 2, 3]", "entry_point": "f"}
+    )
+    assert why(gold, "def f(xs): xs.sort()") == "tests_passed"
+    assert why(gold, "def f(xs): return sorted(xs)") == "tests_failed"
+
+
+def test_classes_of_the_program_are_reached_through_its_process():
+    setup = "root = Node(1)\nroot.left = Node(2)"
+    gold = json.dumps({"setup": setup, "asserts": ["assert depth(root) == 2", "assert depth(root.left) == 1"]})
+    code = "class Node:\n    def __init__(self, v): self.left = None\ndef depth(n): return 0 if n is None else 1 + depth(n.left)"
+    assert why(gold, code) == "tests_passed"
+    assert why(gold, code.replace("return 0", "return 1")) == "tests_failed"
+
+
+def test_an_expected_error_is_raised_again():
+    test = "def check(candidate):\n    try:\n        candidate(-1)\n    except ValueError:\n        return\n    assert False"
+    gold = json.dumps({"test": test, "entry_point": "f"})
+    assert why(gold, "def f(x): raise ValueError('negative')") == "tests_passed"
+    assert why(gold, "def f(x): raise KeyError('negative')") == "runtime_error"
+    assert why(gold, "def f(x): return 0") == "tests_failed"
+
+
+VALUES = "[None, True, -1, 2**70, 1.5, float('inf'), 'é\\ud800', b'x', 1j, (1, [2]), {3}, frozenset({4}), {(1, 2): [5]}, range(3)]"
+
+
+def test_values_cross_unchanged():
+    asserts = [
+        f"assert repr(f({VALUES})) == repr({VALUES})",
+        "assert list(g()) == [0, 1, 2]",
+        "assert type(h()) is int and h() == 7",
+    ]
+    asserts += ["import collections, decimal, datetime, fractions", "assert f(collections.deque([1])) == collections.deque([1])"]
+    asserts += [
+        f"assert f({v}) == {v}" for v in ("decimal.Decimal('0.1')", "datetime.date(2020, 1, 2)", "fractions.Fraction(1, 3)")
+    ]
+    code = "import enum\nclass E(enum.IntEnum): A = 7\ndef f(x): return x\ndef g(): yield from range(3)\ndef h(): return E.A"
+    assert why(json.dumps({"asserts": asserts}), code) == "tests_passed"
+
+
+def test_numpy_values_are_plain_numbers():
+    gold = json.dumps({"fn_name": "f", "inputs": [[[1, 2]]], "outputs": [[2.0, 4.0]]})
+    assert why(gold, "import numpy\ndef f(x): return numpy.array(x) * 2.0", timeout_s=20) == "tests_passed"
+
+
+def test_published_forms_of_calls():
+    wrapped = gold_from_apps({"input_output": json.dumps({"fn_name": "f", "inputs": [[1], [5]], "outputs": [[2], [10]]})})
+    assert why(wrapped, "def f(x): return 2 * x") == "tests_passed"
+    rows = {"fn_name": "f", "inputs": ["[1, 2]\n3", "[]\n0"], "outputs": ["[3, 6]", "[]"]}
+    lines = gold_from_apps(json.dumps(rows))
+    assert why(lines, "def f(xs, k): return tuple(x * k for x in xs)") == "tests_passed"
+    strict = json.dumps({"fn_name": "f", "inputs": [[1], [2]], "outputs": [[1], [2, 2]]})
+    assert why(strict, "def f(x): return [x] * x") == "tests_passed"
+    assert why(strict, "def f(x): return 1 if x == 1 else [2, 2]") == "tests_failed"
+    near = json.dumps({"fn_name": "f", "inputs": [[3.0]], "outputs": [{"1": 0.3333333}]})
+    assert why(near, "def f(x): return {1: 1 / x}") == "tests_passed"
+
+
+def test_gold_kinds_are_told_by_their_fields():
+    kinds = [read_gold(g)["kind"] for g in (DOUBLE, HUMANEVAL, MBPP, LEETCODE, STDIN, '{"inputs": ["1"], "outputs": ["1"]}')]
+    assert kinds == ["calls", "check", "asserts", "check", "stdin", "stdin"]
+    assert read_gold(json.dumps({"test": "x", "entry_point": "f", "prompt": "import re\n"}))["preamble"] == "import re\n"
+
+
+@pytest.mark.parametrize(
+    ("response", "blocks"),
+    [
+        ("a\n```python\nx = 1\n```\nb\n```\ny = 2\n```\n", ["x = 1\n", "y = 2\n"]),
+        ("```bash\npip install x\n```\n```py\nx = 1\n```", ["x = 1\n"]),
+        ("```python\nx = 1", ["x = 1"]),
+        ("  1. So:\n   ```Python\n   x = 1\n   ```", ["x = 1\n"]),
+        ("<think>```python\nx = 1\n```", []),
+        ("x = 1", ["x = 1"]),
+        ("~~~python\nx = 1\n~~~", ["x = 1\n"]),
+        ("", []),
+        ("```json\n{}\n```", ["```json\n{}\n```"]),
+    ],
+)
+def test_blocks(response, blocks):
+    assert code_blocks(response) == blocks
+
+
+def test_which_block_is_judged():
+    right, wrong = "```python\ndef f(x): return 2 * x\n```\n", "```python\ndef f(x): return x\n```\n"
+    assert check(DOUBLE, wrong + right).outcome == "correct"
+    assert check(DOUBLE, right + wrong).outcome == "incorrect"
+    assert check(DOUBLE, right + "For example:\n```python\nprint(f(3))\n```\n```\nOutput is 6.\n```\n").outcome == "correct"
+    assert check(DOUBLE, "def f(x): return 2 * x").outcome == "correct"
+    assert check(DOUBLE, "I do not know.").why == "syntax_error"
+    assert check(DOUBLE, "<think>never ending").why == "no_answer"
+    indented = check(DOUBLE, "1. Do this:\n   ```python\n   def f(x):\n       return 2 * x\n   ```\n")
+    assert indented.outcome == "correct"
+
+
+def test_output_is_compared_by_lines_and_tokens():
+    assert same_output("1 2 \n3\n\n", "1 2\n3")
+    assert same_output("0.33333334\n", "0.3333333333") and same_output("2", "2.0") and same_output("1e3", "1000.0")
+    assert not same_output("0.334", "0.3333333333")
+    assert not same_output("yes", "YES") and not same_output("1 2", "1 2 3") and not same_output("1000001", "1000000")
+    assert not same_output("nan", "1.0") and not same_output("", "0")
+    assert not same_output("9" * 1_000_000, "1.0")
+
+
+def test_many_in_order_and_from_threads():
+    codes = [f"def f(x): return x * {n % 3}" for n in range(12)]
+    items = [(DOUBLE, fenced(code)) for code in codes]
+    expected = ["correct" if n % 3 == 2 else "incorrect" for n in range(12)]
+    assert [v.outcome for v in check_all(iter(items), workers=4, timeout_s=20)] == expected
+    found = {}
+    threads = [threading.Thread(target=lambda n=n: found.update({n: check(*items[n], timeout_s=20).outcome})) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[n] for n in range(4)] == expected[:4]
+
+
+def test_a_hostile_row_costs_only_itself():
+    good, bad = fenced("def f(x): return 2 * x"), fenced("import time\ndef f(x): time.sleep(99)")
+    whys = [v.why for v in check_all([(DOUBLE, r) for r in (good, bad, good, bad, good)], workers=2, timeout_s=2)]
+    assert whys == ["tests_passed", "timeout", "tests_passed", "timeout", "tests_passed"]
+
+
+def test_a_broken_sandbox_is_undetermined(monkeypatch, tmp_path):
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for gold in (DOUBLE, STDIN):
+        verdict = check(gold, fenced("def f(x): return 2 * x"), isolation="bubblewrap")
+        assert (verdict.outcome, verdict.why) == ("undetermined", "sandbox_failed")
