@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,7 +24,9 @@ class Request:
 
     problem_id: str
     index: int  # which of the samples of this problem, from 0
-    messages: tuple[Message, ...]
+    messages: tuple[Message, ...]  # for `api: completions` one, whose content is the rendered prompt
+    prefix: str = ""  # the beginning of an answer that was cut: the teacher goes on from it
+    max_tokens: int | None = None  # instead of the sampling's, for what goes on from a prefix
 
 
 class Sampling(BaseModel):
@@ -33,28 +35,33 @@ class Sampling(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # These determine the sample: see `effective`.
+    api: Literal["chat", "completions"] = "chat"
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=-1)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    stop: tuple[str, ...] | None = None
     max_tokens: int = Field(ge=1)  # tokens of the answer, thinking included
     seed: int | None = None  # of sample 0; sample i is asked for with seed + i
 
     # These say only how it is fetched.
-    # Silence, not length; but an answer that is not streamed is silent until it is whole, and 32,768 tokens at 20 a
-    # second take 1,638 s.
-    timeout_s: float = Field(default=1800, gt=0)
-    in_flight: int = Field(default=64, ge=1)  # requests at a time
+    timeout_s: float = Field(default=1800, gt=0)  # of silence, not of length: while tokens arrive an answer may take hours
+    in_flight: int = Field(default=512, ge=1)  # requests at a time at most, for each endpoint; the limiter finds how many
     retries: int = Field(default=5, ge=0)  # further attempts of one request
+    stream: bool | None = None  # None: where the teacher is an endpoint
 
 
-_FETCHING = {"timeout_s", "in_flight", "retries"}
+_FETCHING = {"timeout_s", "in_flight", "retries", "stream"}
 
 
-def effective(sampling: Sampling) -> dict[str, Any]:
+def effective(sampling: Sampling, ignored: Container[str] = ()) -> dict[str, Any]:
     """The values that determine a sample: part of its key, and what `Trace.sampling` says.
 
-    Unset values are absent rather than null: a value added in a later version leaves the keys of old samples alone.
+    Unset values are absent rather than null: a value added in a later version leaves the keys of old samples alone. So are
+    those that the teacher is known to ignore (`factory.teachers.ignored`): what is recorded is what had an effect.
     """
-    return sampling.model_dump(exclude=_FETCHING, exclude_none=True)
+    values = sampling.model_dump(mode="json", exclude=_FETCHING, exclude_none=True)
+    return {k: v for k, v in values.items() if k not in ignored and (k, v) != ("api", "chat")}
 
 
 class Identity(TypedDict):
@@ -62,7 +69,8 @@ class Identity(TypedDict):
 
     model: str
     revision: str  # commit, digest of the weights, or empty where the server does not say
-    endpoint: str  # URL without credentials; empty for a model in this process
+    endpoint: str  # URL without credentials, of several the first; empty for a model in this process
+    template: NotRequired[str]  # digest of the chat template, where the model's files are known
     sampling: dict[str, Any]  # of `effective`
 
 

@@ -1,8 +1,9 @@
 """An OpenAI-compatible endpoint on 127.0.0.1 that misbehaves on demand.
 
 What it does is written in the user's message: `429/500/ok what is 1+1?` answers that prompt with 429 at the first attempt, 500 at
-the second and properly from the third on. Answers depend on the prompt and the seed alone. Run as a script, it serves until it is
-ended: `python tests/fault_server.py PORT`.
+the second and properly from the third on. Answers depend on the prompt and the seed alone, and are streamed where the request
+asks for it. Run as a script, it serves until it is ended: `python tests/fault_server.py PORT`, or in place of vLLM:
+`python tests/fault_server.py serve MODEL --port PORT`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -34,10 +37,32 @@ class Seen(NamedTuple):
     query: str
 
 
+class Allowed:
+    """How many requests a second are let in, as a bucket of tokens that holds a tenth of a second's; None: all."""
+
+    def __init__(self) -> None:
+        self.rate: float | None = None
+        self.taken = self.refused = 0
+        self._tokens, self._at = 1.0, time.monotonic()
+
+    def take(self) -> bool:
+        if self.rate is None:
+            return True
+        now = time.monotonic()
+        self._tokens = min(max(1.0, self.rate / 10), self._tokens + (now - self._at) * self.rate)
+        self._at = now
+        let_in = self._tokens >= 1
+        self._tokens -= let_in
+        self.taken += let_in
+        self.refused += not let_in
+        return let_in
+
+
 class FaultServer(NamedTuple):
     url: str
     seen: list[Seen]
     most_in_flight: list[int]  # one element: the largest number of requests served at a time
+    allowed: Allowed
 
 
 @contextlib.contextmanager
@@ -64,6 +89,7 @@ def serve_faults() -> Iterator[FaultServer]:
 @contextlib.asynccontextmanager
 async def _listening(port: int) -> Any:
     seen: list[Seen] = []
+    allowed = Allowed()
     most = [0]
     attempts: Counter[str] = Counter()
     serving = 0
@@ -74,7 +100,9 @@ async def _listening(port: int) -> Any:
         most[0] = max(most[0], serving)
         try:
             body = await request.json()
-            prompt = body["messages"][-1]["content"]
+            prompt = body["prompt"] if "prompt" in body else next(m for m in body["messages"] if m["role"] == "user")["content"]
+            if not allowed.take():
+                return web.Response(status=429)
             faults = prompt.split(maxsplit=1)[0].split("/")
             fault = faults[min(attempts[prompt], len(faults) - 1)]
             attempts[prompt] += 1
@@ -83,14 +111,19 @@ async def _listening(port: int) -> Any:
         finally:
             serving -= 1
 
+    async def healthy(_: web.Request) -> web.Response:
+        return web.Response()
+
     app = web.Application()
     app.router.add_post("/v1/chat/completions", handle)
+    app.router.add_post("/v1/completions", handle)
+    app.router.add_get("/health", healthy)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port, backlog=4096)
     await site.start()
     try:
-        yield FaultServer(f"http://127.0.0.1:{runner.addresses[0][1]}", seen, most)
+        yield FaultServer(f"http://127.0.0.1:{runner.addresses[0][1]}", seen, most, allowed)
     finally:
         await runner.cleanup()
 
@@ -105,8 +138,16 @@ async def _misbehave(fault: str, request: web.Request, body: dict[str, Any], pro
     whole = completion(f"{prompt} -> {body.get('seed')}")
     if fault == "slow":
         await asyncio.sleep(0.2)
-    if fault in ("ok", "slow"):
-        return web.json_response(whole)
+    if fault == "exit":  # a server that dies
+        os._exit(3)
+    if fault == "no-stream" and "stream" in body:
+        return web.json_response({"error": {"message": "stream is not supported here"}}, status=400)
+    if fault == "counts":  # one token for each word of "1 2 3 ...", as many as allowed, going on after a prefix
+        whole = _counting(body, prompt)
+    if fault in ("ok", "slow", "no-stream", "counts"):
+        return await _answer(request, body, whole)
+    if fault in STREAMS and "stream" in body:
+        return await _stream(request, body, whole, fault)
     if fault.isdecimal():
         said = f"{'no ' * 88}{request.headers.get('Authorization', 'key')}"  # over the edge of what is quoted
         return web.json_response({"error": {"message": said}}, status=int(fault))
@@ -125,7 +166,78 @@ async def _misbehave(fault: str, request: web.Request, body: dict[str, Any], pro
         await asyncio.sleep(3600)
     if fault in ("keep-alive", "short"):
         return await _in_pieces(fault, request, json.dumps(whole).encode())
-    return web.Response(body=_body(fault, prompt), content_type="application/json")
+    if fault in ("cut", "page", "error-in-200"):
+        return web.Response(body=_body(fault, prompt), content_type="application/json")
+    return await _answer(request, body, json.loads(_body(fault, prompt)))
+
+
+STREAMS = ("comments", "drip", "stream-cut", "stream-error", "stream-garbage", "stream-reset")
+
+
+def _counting(body: dict[str, Any], prompt: str) -> dict[str, Any]:
+    last = body["messages"][-1] if "messages" in body else {"role": "user"}
+    before = last["content"] if last["role"] == "assistant" else body.get("prompt", "").partition("assistant\n")[2]
+    wanted = [str(n + 1) for n in range(int(prompt.split()[1]))]
+    done = len(before.replace("<think>", "").replace("</think>", "").split())
+    said = wanted[done : done + body["max_tokens"]]
+    closed = "</think>" in before
+    text = ("" if before else "<think>\n") + "".join(f"{w} " + ("</think>" if w == "7" and not closed else "") for w in said)
+    finish = "stop" if done + len(said) == len(wanted) else "length"
+    return completion(text, finish=finish, usage={"prompt_tokens": 7, "completion_tokens": len(said)})
+
+
+def _chunks(body: dict[str, Any], whole: dict[str, Any]) -> list[bytes]:
+    """The events of an answer: its reasoning and its text in eight pieces each, the reason for its end, the count."""
+    choice = whole["choices"][0]
+    chat = "messages" in body
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    for name in ("reasoning_content", "reasoning", "content"):
+        text = choice["message"].get(name) or ""
+        size = max(1, -(-len(text) // 8))
+        deltas += [{name: text[at : at + size]} for at in range(0, len(text), size)]
+    events = [{"choices": [{"index": 0, **({"delta": d} if chat else {"text": d.get("content", "")})}]} for d in deltas]
+    last = {"delta": {}} if chat else {"text": ""}
+    events.append({"choices": [{"index": 0, **last, "finish_reason": choice["finish_reason"]}]})
+    if body.get("stream_options", {}).get("include_usage"):
+        events.append({"choices": [], "usage": whole["usage"]})
+    return [f"data: {json.dumps(event)}\n\n".encode() for event in events] + [b"data: [DONE]\n\n"]
+
+
+async def _answer(request: web.Request, body: dict[str, Any], whole: dict[str, Any]) -> web.StreamResponse:
+    if "stream" in body:
+        return await _stream(request, body, whole, "")
+    if "prompt" in body:
+        choice = whole["choices"][0]
+        whole["choices"][0] = {"index": 0, "text": choice["message"]["content"], "finish_reason": choice["finish_reason"]}
+    return web.json_response(whole)
+
+
+async def _stream(request: web.Request, body: dict[str, Any], whole: dict[str, Any], fault: str) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    chunks = _chunks(body, whole)
+    if fault == "comments":  # OpenRouter and DeepSeek, while a request waits for its turn
+        for _ in range(8):
+            await response.write(b": keep-alive\n\n\n")
+            await asyncio.sleep(0.1)
+    if fault in ("", "comments"):
+        await response.write(b"".join(chunks))
+        return response
+    if fault == "drip":  # eleven pieces 0.1 s apart, torn where it hurts
+        whole_bytes = b"".join(chunks)
+        for at in range(0, len(whole_bytes), -(-len(whole_bytes) // 11)):
+            await response.write(whole_bytes[at : at + -(-len(whole_bytes) // 11)])
+            await asyncio.sleep(0.1)
+        return response
+    await response.write(b"".join(chunks[:4]))
+    if fault == "stream-error":
+        await response.write(b'data: {"error": {"message": "the engine died", "code": 500}}\n\n')
+    if fault == "stream-garbage":
+        await response.write(b"data: [1, 2\n\n")
+    if fault == "stream-reset":
+        assert request.transport is not None
+        request.transport.abort()
+    return response
 
 
 async def _in_pieces(fault: str, request: web.Request, body: bytes) -> web.StreamResponse:
@@ -176,5 +288,7 @@ async def _serve_forever(port: int) -> None:
 
 
 if __name__ == "__main__":
+    given = sys.argv[1:]
+    chosen = int(given[given.index("--port") + 1]) if given[0] == "serve" else int(given[0])
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve_forever(int(sys.argv[1])))
+        asyncio.run(_serve_forever(chosen))

@@ -13,8 +13,10 @@ from fault_server import FaultServer, serve_faults
 
 from curation.errors import UserError
 from curation.records import Trace
+from factory.meter import Meter
 from factory.sampling import Request, Sampling, effective
 from factory.teachers import chat_completion, openai
+from factory.teachers.sending import request_body
 
 FAST = Sampling(max_tokens=64, retries=3, timeout_s=5)
 
@@ -197,6 +199,8 @@ def test_what_is_sent(server: FaultServer) -> None:
             "top_p": 0.95,
             "max_tokens": 5,
             "seed": 100 + r.index,
+            "stream": True,
+            "stream_options": {"include_usage": True},
         }
     assert {t.sampling for t in traces} == {'{"max_tokens":5,"seed":100,"temperature":0.6,"top_p":0.95}'}
     assert json.loads(traces[0].sampling) == effective(sampling)
@@ -260,9 +264,45 @@ def test_no_more_in_flight_than_asked_and_requests_are_pulled_lazily() -> None:
         few = Sampling(max_tokens=8, in_flight=4)
         traces = openai.sample(requests(), model="m", url=server.url, sampling=few)
         next(traces)
-        assert pulled == 5
+        assert pulled < 20
         assert len(list(traces)) == 39
         assert server.most_in_flight == [4]
+
+
+def test_several_endpoints_share_the_work_and_a_trace_says_whose_it_is(server: FaultServer) -> None:
+    with serve_faults() as other:
+        few = Sampling(max_tokens=8, in_flight=4)
+        requests = [request("slow") for _ in range(24)]
+        traces = list(openai.sample(requests, model="m", url=f"{server.url},{other.url}", sampling=few))
+        assert {t.endpoint for t in traces} == {f"{server.url}/v1", f"{other.url}/v1"}
+        assert len(other.seen) >= 8
+
+
+def test_what_fails_at_one_endpoint_is_tried_at_another_and_counted(server: FaultServer) -> None:
+    meter = Meter()
+    for down in ("http://127.0.0.1:9", server.url):
+        with serve_faults() as other:
+            requests = [request("ok" if down != server.url else "500/ok") for _ in range(4)]
+            url = f"{down},{other.url}"
+            traces = list(openai.sample(requests, model="m", url=url, sampling=FAST, meter=meter))
+            assert [t.finish for t in traces] == ["stop"] * 4
+            if down != server.url:
+                assert {t.endpoint for t in traces} == {f"{other.url}/v1"}
+    assert meter.failed_over >= 2
+
+
+def test_when_every_endpoint_is_down_it_ends_at_once() -> None:
+    with pytest.raises(UserError, match="start it or correct the URL"):
+        list(openai.sample([request("ok")], model="m", url="http://127.0.0.1:9,http://127.0.0.1:10", sampling=FAST))
+
+
+def test_deepseek_is_not_sent_what_it_ignores() -> None:
+    assert openai.ignored("deepseek-reasoner", "https://api.deepseek.com/v1") >= {"temperature", "top_p", "seed"}
+    assert "temperature" not in openai.ignored("deepseek-chat", "https://api.deepseek.com/v1")
+    asked = Sampling(max_tokens=8, temperature=0.6, seed=3)
+    said = effective(asked, openai.ignored("deepseek-reasoner", "https://api.deepseek.com/v1"))
+    body = request_body(request("ok"), "deepseek-reasoner", asked, said)
+    assert said == {"max_tokens": 8} and set(body) == {"model", "messages", "max_tokens"}
 
 
 def test_traces_come_as_they_complete(server: FaultServer) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Literal, NamedTuple
@@ -15,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from curation.records import Finish
 from factory.sampling import Answer
+from factory.teachers.streamed import Pieces
 
 BACK_OFF_S = 2.0  # doubled with each attempt: five retries span about a minute, the period of most rate limits
 LONGEST_BACK_OFF_S = 60.0
@@ -24,31 +26,73 @@ QUOTED_CHARACTERS = 300  # of what a server says of its failure
 class Failure(NamedTuple):
     """An attempt that gave no usable answer."""
 
-    # again: may pass (429, 5xx, cut connection); unreachable: no connection at all; endpoint: wrong for every request
-    # (401, 404); request: wrong for this one (400, 422)
-    kind: Literal["again", "unreachable", "endpoint", "request"]
+    # again: may pass (429, 5xx, cut connection or stream); unreachable: no connection at all; endpoint: wrong for every
+    # request (401, 404); request: wrong for this one (400, 422); streaming: the server does not stream
+    kind: Literal["again", "unreachable", "endpoint", "request", "streaming"]
     why: str
     status: int | None = None  # HTTP status, where there was one
     wait_s: float | None = None  # as the server asked, in Retry-After
+    lost_tokens: int = 0  # that had arrived when a stream broke, and will be on the bill
 
 
-async def attempt(session: aiohttp.ClientSession, url: str, body: dict[str, Any], secret: str) -> Answer | Failure:
-    """Send one chat completion request and read its answer; every way it can fail is a Failure, told without the secret."""
+class Call(NamedTuple):
+    """Where and how one request is sent."""
+
+    session: aiohttp.ClientSession
+    url: str
+    headers: dict[str, str]
+    secret: str  # taken out of whatever the server says
+    timeout: aiohttp.ClientTimeout
+    accepted: Callable[[], None]  # called when the answer begins
+    heard: Callable[[int], None]  # called with the number of pieces that arrived
+
+
+async def attempt(call: Call, body: dict[str, Any]) -> Answer | Failure:
+    """Send one request and read its answer, streamed or whole; every way it can fail is a Failure, told without the secret."""
     began = time.monotonic()
+    pieces = Pieces()
     try:
-        async with session.post(url, json=body, allow_redirects=False) as response:
-            content = await response.read()
+        async with call.session.post(
+            call.url, json=body, headers=call.headers, allow_redirects=False, timeout=call.timeout
+        ) as response:
+            if response.status != 200:
+                said = _quote(await response.read(), call.secret)
+                return _refusal(response.status, response.headers.get("Retry-After"), said, "stream" in body)
+            call.accepted()
+            if response.content_type != "text/event-stream":  # one that does not know `stream` answers whole
+                return read_answer(await response.read(), time.monotonic() - began, call.secret)
+            await _gather(response, pieces, call)
     except aiohttp.ConnectionTimeoutError as error:
         return Failure("unreachable", f"cannot be reached: {error}")
     except TimeoutError:
-        return Failure("again", f"no byte for {session.timeout.sock_read:g} s")
+        return Failure("again", f"no byte for {call.timeout.sock_read:g} s", lost_tokens=pieces.count)
     except aiohttp.ClientConnectorError as error:
         return Failure("unreachable", f"cannot be reached: {error}")
     except aiohttp.ClientError as error:
-        return Failure("again", f"connection lost: {type(error).__name__}: {error}"[:QUOTED_CHARACTERS])
-    if response.status != 200:
-        return _refusal(response.status, response.headers.get("Retry-After"), _quote(content, secret))
-    return read_answer(content, time.monotonic() - began, secret)
+        why = f"connection lost: {type(error).__name__}: {error}"[:QUOTED_CHARACTERS]
+        return Failure("again", why, lost_tokens=pieces.count)
+    return streamed_answer(pieces, time.monotonic() - began, call.secret)
+
+
+async def _gather(response: aiohttp.ClientResponse, pieces: Pieces, call: Call) -> None:
+    async for data in response.content.iter_any():
+        before = pieces.count
+        pieces.feed(data)
+        call.heard(pieces.count - before)
+        if pieces.problem:
+            return
+
+
+def streamed_answer(pieces: Pieces, seconds: float, secret: str) -> Answer | Failure:
+    """The answer whose pieces have arrived; a Failure where the stream ended before the answer did."""
+    characters = sum(map(len, pieces.text)) + sum(map(len, pieces.reasoning))
+    if pieces.problem:
+        said = _quote(pieces.problem.encode(), secret)
+        return Failure("again", f"the stream broke after {characters:,} characters: {said}", 200, None, pieces.count)
+    if pieces.finish is None:
+        return Failure("again", f"the stream was cut after {characters:,} characters", 200, None, pieces.count)
+    message = _Message(content="".join(pieces.text), reasoning_content="".join(pieces.reasoning) or None)
+    return _answer(message, pieces.finish, pieces.usage, seconds, pieces.count)
 
 
 def back_off_s(attempts: int, asked_s: float | None) -> float:
@@ -73,8 +117,10 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
     return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
 
 
-def _refusal(status: int, retry_after: str | None, said: str) -> Failure:
+def _refusal(status: int, retry_after: str | None, said: str, streaming: bool) -> Failure:
     why = f"answered {status}: {said}"
+    if streaming and status in (400, 422, 501) and "stream" in said.lower():
+        return Failure("streaming", why, status)
     if status in (408, 409, 425, 429) or status >= 500:
         return Failure("again", why, status, retry_after_s(retry_after, datetime.now(UTC)))
     # 402: DeepSeek, out of money. A redirect is not followed: the POST would arrive as a GET, and the key elsewhere.
@@ -107,7 +153,8 @@ class _Message(BaseModel):
 
 
 class _Choice(BaseModel):
-    message: _Message
+    message: _Message | None = None
+    text: Text | None = None  # of the completions API
     finish_reason: str | None = None
 
 
@@ -122,21 +169,30 @@ _PASSING = ("insufficient_system_resource", "abort")  # DeepSeek's API; vLLM and
 
 def read_answer(content: bytes, seconds: float, secret: str) -> Answer | Failure:
     """The answer in a response body; blank lines before the JSON are DeepSeek's keep-alives."""
+    nothing = "answered 200 with no whole chat completion: "
     try:
         completion = _Completion.model_validate(json.loads(content))
     except (ValidationError, ValueError, RecursionError):
-        return Failure("again", f"answered 200 with no whole chat completion: {_quote(content, secret)}", 200)
+        return Failure("again", nothing + _quote(content, secret), 200)
     choice = completion.choices[0]
-    finish = _FINISH.get(choice.finish_reason, "error")
-    error = None if finish != "error" else f"finish_reason {choice.finish_reason!r}"
-    if choice.finish_reason in _PASSING:
-        return Failure("again", f"answered 200 with {error}", 200)
+    message = choice.message or (None if choice.text is None else _Message(content=choice.text))
+    if message is None:
+        return Failure("again", nothing + _quote(content, secret), 200)
+    return _answer(message, choice.finish_reason, completion.usage, seconds, None)
+
+
+def _answer(message: _Message, reason: str | None, usage: Any, seconds: float, pieces: int | None) -> Answer | Failure:
+    finish = _FINISH.get(reason, "error")
+    error = None if finish != "error" else f"finish_reason {reason!r}"
+    completion_tokens = _tokens(usage, "completion_tokens")
+    if reason in _PASSING:
+        return Failure("again", f"answered 200 with {error}", 200, None, completion_tokens or pieces or 0)
     return Answer(
-        text=choice.message.content or "",
+        text=message.content or "",
         finish=finish,
-        reasoning=choice.message.reasoning_content or choice.message.reasoning,
-        prompt_tokens=_tokens(completion.usage, "prompt_tokens"),
-        completion_tokens=_tokens(completion.usage, "completion_tokens"),
+        reasoning=message.reasoning_content or message.reasoning,
+        prompt_tokens=_tokens(usage, "prompt_tokens"),
+        completion_tokens=completion_tokens,
         seconds=seconds,
         error=error,
     )

@@ -1,8 +1,8 @@
-"""A teacher behind an OpenAI-compatible endpoint: vLLM, SGLang, `transformers serve`, DeepSeek's API, and the like.
+"""A teacher behind OpenAI-compatible endpoints: vLLM, SGLang, `transformers serve`, DeepSeek's API, and the like.
 
-`sample` is the way in. It keeps a bounded number of requests in flight on an event loop in a thread of its own, so that
-keep-alives and time-outs go on while the caller verifies, and hands over each trace as soon as it is whole. Whatever the
-server does to one request ends as a trace; only an endpoint that works for none raises.
+`sample` is the way in. It runs `factory.teachers.sending` on an event loop in a thread of its own, so that keep-alives and
+time-outs go on while the caller verifies, and hands over each trace as soon as it is whole. Whatever a server does to one
+request ends as a trace; only endpoints that work for none raise.
 """
 
 from __future__ import annotations
@@ -14,53 +14,45 @@ import os
 import queue
 import re
 import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
-from itertools import count, islice
-from typing import Any, NamedTuple
+from collections.abc import Generator, Iterable, Iterator
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
-
-import aiohttp
 
 from curation.errors import UserError
 from curation.records import Trace
-from factory.sampling import Answer, Identity, Request, Sampling, answered, effective
-from factory.teachers import chat_completion
-from factory.teachers.chat_completion import Failure
+from factory.limiter import Limiter
+from factory.meter import Meter
+from factory.sampling import Identity, Request, Sampling, effective
+from factory.teachers.sending import Endpoint, Outcome, Sender, Watch
 
 GIVE_UP_AFTER = 20  # failed requests in a row: more than a bad prompt or a server that restarts
-LONGEST_WAIT_S = 600.0  # a server that asks for more (a daily quota) is not waited for
-CONNECT_S = 30.0
 
 
-class _Endpoint(NamedTuple):
-    """What every request of one call shares."""
-
-    loop: asyncio.AbstractEventLoop
-    session: aiohttp.ClientSession
-    url: str
-    secret: str  # taken out of whatever the server says
-    identity: Identity
-    sampling: Sampling
-    has_answered: threading.Event  # from the first answer on, a server that cannot be reached is one that restarts
-
-
-class _Outcome(NamedTuple):
-    trace: Trace
-    failure: Failure | None
-
-
-def sample(requests: Iterable[Request], *, model: str, url: str, sampling: Sampling) -> Iterator[Trace]:
+def sample(
+    requests: Iterable[Request | None],
+    *,
+    model: str,
+    url: str,
+    sampling: Sampling,
+    identity: Identity | None = None,
+    meter: Meter | None = None,
+    watch: Watch | None = None,
+) -> Iterator[Trace]:
     """The trace of each request as soon as it is complete, in any order; requests are pulled as places come free.
 
-    The key comes from FACTORY_API_KEY, or else OPENAI_API_KEY, unless the URL holds credentials. Passing failures are
-    tried again `sampling.retries` times; what still fails is a trace with finish "error". Closing the iterator cancels
-    what is in flight. Raises UserError when the endpoint cannot be reached or refuses (401, 403, 404) before its first
-    answer, and when later 20 requests in a row fail for a reason that is not their own.
+    `url` may name several endpoints of the same model, with commas between: each is filled as far as it goes, and what fails
+    at one is tried at another; each trace says who gave it. A request None means: none just now, ask again. The key comes
+    from FACTORY_API_KEY, or else OPENAI_API_KEY, unless the URL holds credentials. Passing failures are tried again
+    `sampling.retries` times; what still fails is a trace with finish "error". Where the meter's budget is reached it ends
+    early. Closing the iterator cancels what is in flight. Raises UserError when no endpoint can be reached or all refuse (401,
+    403, 404) before their first answer, and when later 20 requests in a row fail for a reason that is not their own.
     """
+    endpoints = [_endpoint(one, sampling) for one in url.split(",")]
+    said = effective(sampling, ignored(model, endpoints[0].public))
+    known = identity or Identity(model=model, revision="", endpoint=endpoints[0].public, sampling=said)
     failures_in_a_row = 0
-    with _open(model, url, sampling) as endpoint:
-        for trace, failure in _outcomes(endpoint, requests):
+    with contextlib.closing(_outcomes(endpoints, iter(requests), known, sampling, meter or Meter(), watch)) as outcomes:
+        for trace, failure in outcomes:
             yield trace
             failures_in_a_row = 0 if failure is None else failures_in_a_row + (failure.kind != "request")
             if failure and failures_in_a_row >= GIVE_UP_AFTER:
@@ -70,60 +62,67 @@ def sample(requests: Iterable[Request], *, model: str, url: str, sampling: Sampl
                 )
 
 
-def _outcomes(endpoint: _Endpoint, requests: Iterable[Request]) -> Iterator[_Outcome]:
-    turns = iter(requests)
-    done: queue.SimpleQueue[Future[_Outcome]] = queue.SimpleQueue()
+def _outcomes(
+    endpoints: list[Endpoint],
+    requests: Iterator[Request | None],
+    identity: Identity,
+    sampling: Sampling,
+    meter: Meter,
+    watch: Watch | None,
+) -> Generator[Outcome, None, None]:
+    done: queue.SimpleQueue[Outcome | Exception | None] = queue.SimpleQueue()
+    started: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, Sender]] = queue.SimpleQueue()
 
-    def send(most: int) -> int:
-        futures = [asyncio.run_coroutine_threadsafe(_ask(endpoint, r), endpoint.loop) for r in islice(turns, most)]
-        for future in futures:
-            future.add_done_callback(done.put)
-        return len(futures)
+    async def send() -> None:
+        sender = Sender(endpoints, requests, done.put, identity, sampling, meter, watch)
+        asyncio.get_running_loop().call_soon(started.put, (asyncio.get_running_loop(), sender))
+        await sender.run()
 
-    in_flight = send(endpoint.sampling.in_flight)
-    while in_flight:
-        outcome = done.get().result()
-        in_flight += send(1) - 1  # before the caller takes its time over this one
-        yield outcome
+    def run() -> None:
+        try:
+            asyncio.run(send())
+            done.put(None)
+        except Exception as error:  # of the requests' iterator, or of an endpoint: it belongs to the caller
+            done.put(error)
 
-
-async def _ask(endpoint: _Endpoint, request: Request) -> _Outcome:
-    body = _body(request, endpoint.identity["model"], endpoint.sampling)
-    for attempts in count():
-        reply = await chat_completion.attempt(endpoint.session, endpoint.url, body, endpoint.secret)
-        if isinstance(reply, Answer):
-            endpoint.has_answered.set()
-            failure = Failure("request", reply.error or "") if reply.finish == "error" else None
-            return _Outcome(answered(request, endpoint.identity, reply), failure)
-        if reply.kind in ("unreachable", "endpoint") and not endpoint.has_answered.is_set():
-            raise UserError(_first_refusal(reply, endpoint.identity))
-        passing = reply.kind in ("again", "unreachable") and (reply.wait_s or 0.0) <= LONGEST_WAIT_S
-        if not passing or attempts == endpoint.sampling.retries:
-            nothing = Answer("", "error", error=reply.why)
-            return _Outcome(answered(request, endpoint.identity, nothing), reply)
-        await asyncio.sleep(chat_completion.back_off_s(attempts, reply.wait_s))
-    raise AssertionError("unreachable")
-
-
-def _body(request: Request, model: str, sampling: Sampling) -> dict[str, Any]:
-    body = {"model": model, "messages": list(request.messages), **effective(sampling)}
-    if sampling.seed is not None:
-        body["seed"] = sampling.seed + request.index
-    return body
+    thread = threading.Thread(target=run, name="sending", daemon=True)
+    thread.start()
+    loop, sender = started.get()
+    try:
+        while (outcome := done.get()) is not None:
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield outcome
+    finally:
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            loop.call_soon_threadsafe(sender.stop)
+        thread.join()
 
 
-def _first_refusal(failure: Failure, identity: Identity) -> str:
-    wanted = {
-        401: "a key it accepts: set FACTORY_API_KEY",
-        402: "an account with money: see to its balance",
-        403: "a key with the right to this model: set FACTORY_API_KEY",
-        404: f"a chat completions endpoint that serves {identity['model']!r}: check the URL and the model's name",
-        None: "a server: start it or correct the URL",
-    }
-    return (
-        f"the endpoint {identity['endpoint']} {failure.why}; "
-        f"wanted {wanted.get(failure.status, 'a chat completion: check the URL')}"
+def _endpoint(url: str, sampling: Sampling) -> Endpoint:
+    base, credentials = public_url(url), _credentials(url)
+    query = urlsplit(url).query  # Azure's api-version
+    path = "completions" if sampling.api == "completions" else "chat/completions"
+    return Endpoint(
+        url=f"{base}/{path}" + (f"?{query}" if query else ""),
+        public=base,
+        metrics_url=re.sub(r"/v[0-9].*", "/metrics", base) if base.startswith("http://") else "",
+        headers={"Authorization": credentials.authorization} if credentials.authorization else {},
+        secret=credentials.secret,
+        limiter=Limiter(sampling.in_flight),
+        streams=sampling.stream is not False,
     )
+
+
+def ignored(model: str, endpoint: str) -> frozenset[str]:
+    """Sampling values that an endpoint accepts and does not use.
+
+    DeepSeek's API docs, "Thinking Mode": temperature, top_p and the penalties have no effect on the reasoner; there is no seed.
+    """
+    if (urlsplit(endpoint).hostname or "").endswith("deepseek.com"):
+        always = frozenset({"seed", "top_k", "min_p"})
+        return always | {"temperature", "top_p"} if model == "deepseek-reasoner" else always
+    return frozenset()
 
 
 def public_url(url: str) -> str:
@@ -156,43 +155,3 @@ def _credentials(url: str) -> _Credentials:
         return _Credentials(f"Basic {basic}", password or user)
     key = (os.environ.get("FACTORY_API_KEY") or os.environ.get("OPENAI_API_KEY") or "").strip()
     return _Credentials(f"Bearer {key}" if key else "", key)
-
-
-@contextlib.contextmanager
-def _open(model: str, url: str, sampling: Sampling) -> Iterator[_Endpoint]:
-    """An event loop in a thread, with a session to the endpoint; on exit all in flight is cancelled and awaited."""
-    base, credentials = public_url(url), _credentials(url)
-    query = urlsplit(url).query  # Azure's api-version
-    identity = Identity(model=model, revision="", endpoint=base, sampling=effective(sampling))
-    ready: Future[_Held] = Future()
-    thread = threading.Thread(target=lambda: asyncio.run(_hold(ready, credentials, sampling)), daemon=True)
-    thread.start()
-    held = ready.result()
-    try:
-        address = f"{base}/chat/completions" + (f"?{query}" if query else "")
-        yield _Endpoint(held.loop, held.session, address, credentials.secret, identity, sampling, threading.Event())
-    finally:
-        held.loop.call_soon_threadsafe(held.release.set)
-        thread.join()
-
-
-class _Held(NamedTuple):
-    loop: asyncio.AbstractEventLoop
-    session: aiohttp.ClientSession
-    release: asyncio.Event
-
-
-async def _hold(ready: Future[_Held], credentials: _Credentials, sampling: Sampling) -> None:
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),  # the caller bounds what is in flight
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Authorization": credentials.authorization} if credentials.authorization else {},
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=sampling.timeout_s),
-    ) as session:
-        release = asyncio.Event()
-        ready.set_result(_Held(asyncio.get_running_loop(), session, release))
-        await release.wait()
-        requests = asyncio.all_tasks() - {asyncio.current_task()}
-        for request in requests:
-            request.cancel()
-        await asyncio.gather(*requests, return_exceptions=True)

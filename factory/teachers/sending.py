@@ -1,0 +1,353 @@
+"""The event loop that keeps endpoints busy: each as full as its limiter lets it be, retries before new requests.
+
+Every attempt is one task. An attempt that failed goes to a heap with the time when it may be tried again, at another endpoint
+if there is one; whatever ends pulls the next request at once, so that nothing ever waits for a turn but the heap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import heapq
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any, NamedTuple, Protocol
+
+import aiohttp
+
+from curation.errors import UserError
+from curation.records import Trace
+from factory import limiter
+from factory.meter import Meter, Spent, worst_case
+from factory.sampling import Answer, Identity, Request, Sampling, answered, effective
+from factory.teachers import chat_completion, engine_metrics
+from factory.teachers.chat_completion import Call, Failure
+
+LONGEST_WAIT_S = 600.0  # a server that asks for more (a daily quota) is not waited for
+CONNECT_S = 30.0
+TICK_S = 0.1
+DOWN_S = 20.0  # an endpoint that cannot be reached is left alone for so long where there is another
+METRICS_S = 2.0
+
+
+class Watch(Protocol):
+    """Who keeps the server running, where that is us (`factory.teachers.vllm`)."""
+
+    def ready(self) -> bool: ...
+
+    def starts(self) -> int: ...  # how often it has been started
+
+    def raise_if_gone(self) -> None: ...
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Endpoint:
+    """One server, and what has been learned about it."""
+
+    url: str  # where requests are posted
+    public: str  # as it is stored: without credentials
+    metrics_url: str  # empty: it has none
+    headers: dict[str, str]
+    secret: str
+    limiter: limiter.Limiter
+    streams: bool
+    has_answered: bool = False  # from the first answer on, a server that cannot be reached is one that restarts
+    down_until: float = 0.0
+    refusal: Failure | None = None  # why it is of no use, where it refused before its first answer
+    engine_moved_at: float | None = None  # when a local engine's count of tokens last went up
+
+
+class Outcome(NamedTuple):
+    trace: Trace
+    failure: Failure | None
+
+
+class _Job(NamedTuple):
+    request: Request
+    worst: Spent
+    attempts: int = 0
+    avoid: Endpoint | None = None
+
+
+class Sender:
+    """One call of `factory.teachers.openai.sample`; `run` ends when every request has been delivered."""
+
+    def __init__(
+        self,
+        endpoints: list[Endpoint],
+        requests: Iterator[Request | None],
+        deliver: Callable[[Outcome], None],
+        identity: Identity,
+        sampling: Sampling,
+        meter: Meter,
+        watch: Watch | None,
+    ) -> None:
+        self.endpoints, self.requests, self.deliver = endpoints, requests, deliver
+        self.identity, self.sampling, self.meter, self.watch = identity, sampling, meter, watch
+        self._again: list[tuple[float, int, _Job]] = []
+        self._numbers = count()
+        self._held: Request | None = None  # pulled, and too dear for what is left of the budget
+        self._exhausted = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._error: Exception | None = None
+        self._said = effective(sampling)
+
+    async def run(self) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        connector = aiohttp.TCPConnector(limit=0)  # the limiters bound what is in flight
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=1 << 18) as session:
+            self._session = session
+            helpers = [asyncio.create_task(self._tick()), *(asyncio.create_task(self._metrics(e)) for e in self.endpoints)]
+            self._pump()
+            await self._over.wait()
+            for task in (*helpers, *self._tasks):
+                task.cancel()
+            await asyncio.gather(*helpers, *self._tasks, return_exceptions=True)
+        if self._error:
+            raise self._error
+
+    def stop(self) -> None:
+        self._over.set()
+
+    # What is sent next, and where.
+
+    def _pump(self) -> None:
+        try:
+            while not self._over.is_set():
+                now = self._loop.time()
+                endpoint, wait_s = self._place(now)
+                if endpoint is None:
+                    if wait_s < TICK_S and self._timer is None:
+                        self._timer = self._loop.call_later(wait_s, self._pump_later)
+                    return
+                job = self._next(now)
+                if job is None:
+                    return
+                self._launch(job, endpoint, now)
+        except Exception as error:  # what the requests raise, or a server of ours that is gone: it belongs to the caller
+            self._end(error)
+
+    def _pump_later(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _place(self, now: float) -> tuple[Endpoint | None, float]:
+        """The endpoint with the most room, and how long to wait where there is none."""
+        if self.watch is not None:
+            self.watch.raise_if_gone()
+            if not self.watch.ready():
+                return None, float("inf")
+        open_ = [e for e in self.endpoints if e.refusal is None and e.down_until <= now] or self.endpoints
+        wait_s, _, _, endpoint = min(
+            (e.limiter.wait_s(now), e.limiter.in_flight - e.limiter.limit, n, e) for n, e in enumerate(open_)
+        )
+        return (endpoint, 0.0) if wait_s <= 0 else (None, wait_s)
+
+    def _next(self, now: float) -> _Job | None:
+        if self._again and self._again[0][0] <= now:
+            return heapq.heappop(self._again)[2]
+        request = self._held or (None if self._exhausted else self._pull())
+        if request is None:
+            if self._exhausted and not self._tasks and not self._again:
+                self._end(None)
+            return None
+        worst = worst_case(sum(len(m["content"].encode()) for m in request.messages), self._most_tokens(request))
+        if not self.meter.affords(worst):
+            self._held = request  # those in flight may turn out cheaper than they might have been
+            if not self._tasks and not self._again:
+                self.meter.budget_reached = True
+                self._end(None)
+            return None
+        self._held = None
+        self.meter.promise(worst)
+        return _Job(request, worst)
+
+    def _pull(self) -> Request | None:
+        try:
+            return next(self.requests)
+        except StopIteration:
+            self._exhausted = True
+            return None
+
+    def _launch(self, job: _Job, endpoint: Endpoint, now: float) -> None:
+        if endpoint is job.avoid and len(self.endpoints) > 1:
+            others = [e for e in self.endpoints if e is not job.avoid and e.refusal is None and e.limiter.wait_s(now) <= 0]
+            endpoint = others[0] if others else endpoint
+        if job.avoid is not None and endpoint is not job.avoid:
+            self.meter.failed_over += 1
+        endpoint.limiter.started(now)
+        self._count()
+        task = self._loop.create_task(self._attempt(job, endpoint, now))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # One attempt, and what becomes of it.
+
+    async def _attempt(self, job: _Job, endpoint: Endpoint, started_at: float) -> None:
+        starts = self.watch.starts() if self.watch else 0
+        # Where the engine shows that it is at work, an answer that is not streamed may be silent until it is whole.
+        silent_s = None if endpoint.engine_moved_at is not None and not endpoint.streams else self.sampling.timeout_s
+
+        def accepted() -> None:
+            endpoint.limiter.accepted(self._loop.time())
+
+        def heard(pieces: int) -> None:
+            self.meter.pieces += pieces
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silent_s)
+        call = Call(self._session, endpoint.url, endpoint.headers, endpoint.secret, timeout, accepted, heard)
+        try:
+            reply = await chat_completion.attempt(call, self._body(job.request, endpoint.streams))
+        except asyncio.CancelledError:
+            if self._over.is_set():
+                raise
+            reply = Failure("again", f"the engine made no token for {self.sampling.timeout_s:g} s")
+        with self._own_error():
+            self._settle(job, endpoint, reply, started_at, starts)
+        self._loop.call_soon(self._pump)
+
+    @contextlib.contextmanager
+    def _own_error(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # in a task it would be seen by nobody
+            self._end(error)
+
+    def _settle(self, job: _Job, endpoint: Endpoint, reply: Answer | Failure, started_at: float, starts: int) -> None:
+        now = self._loop.time()
+        if isinstance(reply, Answer):
+            endpoint.has_answered = True
+            endpoint.limiter.ended(now, "answered", started_at)
+            failure = Failure("request", reply.error or "") if reply.finish == "error" else None
+            self._deliver(job, endpoint, reply, failure)
+            return
+        asked_s = reply.wait_s if (reply.wait_s or 0.0) <= LONGEST_WAIT_S else None
+        endpoint.limiter.ended(now, _load(reply), started_at, asked_s)
+        self.meter.completion_tokens += reply.lost_tokens
+        if reply.kind == "streaming":
+            endpoint.streams = False
+            self._try_again(job, now)
+        elif self.watch and reply.kind in ("again", "unreachable") and (self.watch.starts() > starts or not self.watch.ready()):
+            self._try_again(job, now)  # the server went down under it: no fault of the request
+        elif not self._useless(endpoint, reply, job, now):
+            self._retry_or_give_up(job, endpoint, reply, now)
+
+    def _useless(self, endpoint: Endpoint, reply: Failure, job: _Job, now: float) -> bool:
+        """Deal with an endpoint that cannot be reached or refuses whatever it is asked."""
+        if reply.kind not in ("unreachable", "endpoint") or endpoint.has_answered:
+            if reply.kind == "unreachable":
+                endpoint.down_until = now + DOWN_S
+            return False
+        endpoint.refusal = reply
+        if all(e.refusal for e in self.endpoints):
+            self._end(UserError(first_refusal(reply, endpoint.public, self.identity["model"])))
+        else:
+            self._try_again(job._replace(avoid=endpoint), now)
+        return True
+
+    def _retry_or_give_up(self, job: _Job, endpoint: Endpoint, reply: Failure, now: float) -> None:
+        self.meter.refused += reply.status == 429
+        elsewhere = len(self.endpoints) > 1
+        passing = reply.kind in ("again", "unreachable") and ((reply.wait_s or 0.0) <= LONGEST_WAIT_S or elsewhere)
+        passing = passing or (elsewhere and reply.kind == "endpoint")
+        if not passing or job.attempts == self.sampling.retries:
+            self._deliver(job, endpoint, Answer("", "error", error=reply.why), reply)
+            return
+        self.meter.retries += 1
+        wait_s = chat_completion.back_off_s(job.attempts, None if elsewhere else reply.wait_s)
+        self._try_again(job._replace(attempts=job.attempts + 1, avoid=endpoint), now + wait_s)
+
+    def _try_again(self, job: _Job, at: float) -> None:
+        heapq.heappush(self._again, (at, next(self._numbers), job))
+        self._loop.call_at(at, self._pump)
+
+    def _deliver(self, job: _Job, endpoint: Endpoint, reply: Answer, failure: Failure | None) -> None:
+        used = Spent(reply.prompt_tokens or 0, reply.completion_tokens or 0)
+        self.meter.settle(job.worst, used)
+        self.meter.answers += failure is None
+        self.meter.cut += reply.finish == "length"
+        self.meter.failed += failure is not None
+        identity: Identity = {**self.identity, "endpoint": endpoint.public}
+        self.deliver(Outcome(answered(job.request, identity, reply), failure))
+
+    def _end(self, error: Exception | None) -> None:
+        self._error = self._error or error
+        self._over.set()
+
+    def _count(self) -> None:
+        self.meter.in_flight = sum(e.limiter.in_flight for e in self.endpoints)
+        self.meter.limit = sum(e.limiter.limit for e in self.endpoints)
+        rates = [e.limiter.rate for e in self.endpoints]
+        self.meter.rate = None if None in rates else sum(r for r in rates if r is not None)
+
+    def _most_tokens(self, request: Request) -> int:
+        return request.max_tokens or self.sampling.max_tokens
+
+    def _body(self, request: Request, streams: bool) -> dict[str, Any]:
+        body = request_body(request, self.identity["model"], self.sampling, self._said)
+        return {**body, "stream": True, "stream_options": {"include_usage": True}} if streams else body
+
+    # What happens by itself.
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            for endpoint in self.endpoints:
+                endpoint.limiter.tick(self._loop.time())
+            self._count()
+            self._pump()
+
+    async def _metrics(self, endpoint: Endpoint) -> None:
+        """Ask a local engine how full it is, for as long as it says so."""
+        generated = -1.0
+        while endpoint.metrics_url:
+            pressure = await engine_metrics.read(self._session, endpoint.metrics_url)
+            if pressure is None and endpoint.engine_moved_at is None and endpoint.has_answered:
+                return  # no such engine
+            now = self._loop.time()
+            if pressure is not None:
+                endpoint.limiter.feel(now, pressure)
+                if pressure.generated_tokens != generated or endpoint.engine_moved_at is None or not pressure.running:
+                    endpoint.engine_moved_at, generated = now, pressure.generated_tokens
+            if endpoint.engine_moved_at is not None and now - endpoint.engine_moved_at > self.sampling.timeout_s:
+                endpoint.engine_moved_at = now
+                for task in () if endpoint.streams else tuple(self._tasks):
+                    task.cancel()
+            await asyncio.sleep(METRICS_S)
+
+
+def _load(failure: Failure) -> limiter.Outcome:
+    """What a failure says of the load that a server bears."""
+    if failure.status == 429:
+        return "refused"
+    return "trouble" if failure.kind in ("again", "unreachable") else "answered"
+
+
+def request_body(request: Request, model: str, sampling: Sampling, said: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of one request: chat, raw completion, or either one going on from the prefix of a cut answer."""
+    values = {k: v for k, v in said.items() if k != "api"}
+    if sampling.seed is not None and "seed" in values:
+        values["seed"] = sampling.seed + request.index
+    if request.max_tokens is not None:
+        values["max_tokens"] = request.max_tokens
+    if sampling.api == "completions":
+        (only,) = request.messages
+        return {"model": model, "prompt": only["content"] + request.prefix, **values}
+    if not request.prefix:
+        return {"model": model, "messages": list(request.messages), **values}
+    # vLLM and SGLang: the last message is open, and the model goes on in it.
+    messages = [*request.messages, {"role": "assistant", "content": request.prefix}]
+    return {"model": model, "messages": messages, "continue_final_message": True, "add_generation_prompt": False, **values}
+
+
+def first_refusal(failure: Failure, endpoint: str, model: str) -> str:
+    wanted = {
+        401: "a key it accepts: set FACTORY_API_KEY",
+        402: "an account with money: see to its balance",
+        403: "a key with the right to this model: set FACTORY_API_KEY",
+        404: f"a chat completions endpoint that serves {model!r}: check the URL and the model's name",
+        None: "a server: start it or correct the URL",
+    }
+    return f"the endpoint {endpoint} {failure.why}; wanted {wanted.get(failure.status, 'a chat completion: check the URL')}"
