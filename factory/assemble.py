@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from cards.dataset_card import write_card
+from cards.view.report import write_report
 from curation.files import write_atomic
 from curation.records import Problem, Trace, content_id, schema
 from factory.ledger import Count, total
@@ -38,11 +39,13 @@ def assemble(run: Run, recipe: Recipe, pieces: Pieces, command: str) -> None:
     record = manifest(run.folder, recipe, pieces, list(all_pieces(pieces)), command) | {"state": state}
     write_atomic(run.folder / "manifest.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     write_card(run.folder)
+    write_report(run.folder)
 
 
 def _state(folder: Path) -> str | None:
-    path = folder / "manifest.json"
-    return json.loads(path.read_text("utf-8"))["state"] if path.is_file() and (folder / "README.md").is_file() else None
+    if not all((folder / name).is_file() for name in ("manifest.json", "README.md", "report.html")):
+        return None
+    return str(json.loads((folder / "manifest.json").read_text("utf-8"))["state"])
 
 
 def all_pieces(pieces: Pieces) -> Iterator[Piece]:
