@@ -1,104 +1,178 @@
-"""Every sample that was paid for, in append-only JSON Lines: what a killed run, or another run, need not buy again.
+"""Every sample that was paid for: what a killed run, or another run, need not buy again.
 
-One file per writer, so that many processes, hosts and network disks never write to the same one. A line is
-`{"key": ..., "trace": {...}}`, written whole and handed to the operating system before the sample counts. Killing the
-process can therefore tear only the last line, and a torn line is left out when the file is read.
+Samples go to append-only JSON Lines, one file for each writer, so that many processes, hosts and network disks never write to
+the same one. A line is handed to the operating system whole before the sample counts; killing the process can tear only the
+last line, and a torn line is left out. Files whose writers are gone are packed into Parquet (`factory.packing`).
+
+    {"key": ..., "finish": ..., "asked": {"messages": [...], "prefix": ..., "template": ...}, "trace": {...}}
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
+import fcntl
 import json
 import logging
 import os
+import re
 import socket
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from curation.errors import UserError
 from curation.records import Message, Trace, content_id
+from factory import packing
+from factory.packing import Packed
 
 log = logging.getLogger(__name__)
 
-# Every line starts like this, so that a reader passes over the samples of other runs without parsing them.
-_BEFORE_KEY = b'{"key":"'
-_KEY_DIGITS = 16  # of curation.records.content_id
+# Every line starts like this, so that a reader passes over samples without parsing them.
+_START = re.compile(rb'\{"key":"([0-9a-f]{16})","finish":"([a-z]+)",')
+_END = b"}}\n"
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_FIELDS = [field.name for field in dataclasses.fields(Trace)]
+_FIELDS = tuple(Trace.__dataclass_fields__)
 
 
-def sample_key(messages: Sequence[Message], index: int, identity: Mapping[str, Any]) -> str:
+def sample_key(messages: Sequence[Message], index: int, identity: Mapping[str, Any], prefix: str = "") -> str:
     """The name of a sample: a content id over everything that determines it.
 
-    `identity` holds model, revision, endpoint and effective sampling values (`factory.sampling.Identity`). A changed
-    system prompt, endpoint or temperature is another key: curator 0.1.31 and datatrove 0.10.1 answer those from a stale
-    cache.
+    `identity` holds model, revision, endpoint, chat template and effective sampling values (`factory.sampling.Identity`);
+    `prefix` is the cut answer that a continuation goes on from. A changed system prompt, endpoint or temperature is another
+    key: curator 0.1.31 and datatrove 0.10.1 answer those from a stale cache.
     """
-    return content_id(list(messages), index, dict(identity))
+    return content_id(list(messages), index, dict(identity), *([prefix] if prefix else []))
 
 
-def read_journal(folder: Path) -> dict[str, Trace]:
-    """The successful samples of all writers by key; of a sample journaled twice, the first by file name and line."""
-    traces: dict[str, Trace] = {}
-    for key, trace in entries(folder):
-        traces.setdefault(key, trace)
-    return traces
+class _Place(NamedTuple):
+    file: int
+    at: int  # byte of a journal, row of a packed file
 
 
-def entries(folder: Path, wanted: Container[str] | None = None) -> Iterator[tuple[str, Trace]]:
-    """(key, trace) of each successful sample under `folder`, by file name and line; one trace in memory at a time.
+class Sample(NamedTuple):
+    """One stored sample and what was asked for it."""
 
-    With `wanted`, only those keys. Failed samples are passed over, so that they are asked for again. So are torn lines,
-    and their number is logged as a warning for each file.
-    """
-    for path in sorted(folder.glob("*.jsonl")):
-        torn = 0
-        with path.open("rb") as file:
-            for line in file:
-                if not _is_wanted(line, wanted):
-                    continue
-                try:
-                    record = json.loads(line.decode("utf-8"))
-                except ValueError:  # UnicodeDecodeError is one too
-                    torn += 1
-                    continue
-                if record["trace"]["finish"] != "error":
-                    yield record["key"], Trace(**record["trace"])
+    key: str
+    asked: dict[str, Any]  # messages, prefix, template
+    trace: Trace
+
+
+class Store:
+    """All samples in a folder, found by key; and one journal of its own. For threads of one process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._places: dict[int, _Place] = {}  # key as a number: 150 bytes a sample
+        self._files: list[BinaryIO | Packed] = []
+        self._own: BinaryIO | None = None
+        self._own_number = self._own_size = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        packing.pack(folder)
+        self._index()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, key: str) -> bool:
+        return int(key, 16) in self._places
+
+    def get(self, keys: Iterable[str]) -> Iterator[tuple[str, Trace]]:
+        """(key, trace) of those keys that are there, in the order in which they lie on disk: one trace in memory at a time."""
+        numbers = {int(key, 16): key for key in keys}
+        with self._lock:
+            places = sorted((self._places[n], key) for n, key in numbers.items() if n in self._places)
+        for place, key in places:
+            yield key, self.read(place).trace
+
+    def read(self, place: _Place) -> Sample:
+        with self._lock:
+            file = self._files[place.file]
+            if isinstance(file, Packed):
+                return Sample(*file.row(place.at))
+            file.seek(place.at)
+            record = json.loads(file.readline())
+        return Sample(record["key"], record["asked"], Trace(**record["trace"]))
+
+    def every(self) -> Iterator[Sample]:
+        for place in sorted(self._places.values()):
+            yield self.read(place)
+
+    def where(self, key: str) -> str:
+        """The file that holds a sample."""
+        file = self._files[self._places[int(key, 16)].file]
+        return file.path.name if isinstance(file, Packed) else Path(file.name).name
+
+    def add(self, key: str, trace: Trace, asked: Mapping[str, Any]) -> None:
+        """Write a sample; it is with the operating system when this returns.
+
+        Raises UserError when the disk is full; what was added before stays readable.
+        """
+        values = {name: getattr(trace, name) for name in _FIELDS}
+        line = _ENCODER.encode({"key": key, "finish": trace.finish, "asked": asked, "trace": values}).encode("utf-8") + b"\n"
+        with self._lock:
+            if self._own is None:
+                self._start_own()
+            assert self._own is not None
+            _write_whole(self._own, line, self.folder)
+            if trace.finish != "error":
+                self._places.setdefault(int(key, 16), _Place(self._own_number, self._own_size))
+            self._own_size += len(line)
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+        if self._own is not None:
+            os.fsync(self._own.fileno())  # a killed process loses nothing without it; a power cut might
+            self._own.close()
+
+    def _start_own(self) -> None:
+        path, self._own = _new_file(self.folder)
+        self._own_number, self._own_size = len(self._files), 0
+        self._files.append(path.open("rb"))
+
+    def _index(self) -> None:
+        # Packed files first: where a kill came between packing and deleting, both hold the sample.
+        for path in sorted(self.folder.glob("*.parquet")):
+            packed = Packed(path)
+            for row, key in packed.answers():
+                self._places.setdefault(int(key, 16), _Place(len(self._files), row))
+            self._files.append(packed)
+        for path in sorted(self.folder.glob("*.jsonl")):
+            with contextlib.suppress(FileNotFoundError):  # packed by another process since
+                self._index_journal(path)
+
+    def _index_journal(self, path: Path) -> None:
+        file, at, torn = path.open("rb"), 0, 0
+        for line in file:
+            start = _START.match(line)
+            if start is None or not is_whole(line):
+                torn += 1
+            elif start[2] != b"error":
+                self._places.setdefault(int(start[1], 16), _Place(len(self._files), at))
+            at += len(line)
+        self._files.append(file)
         if torn:
             log.warning("%s: %d torn line(s) left out; their samples will be asked for again", path, torn)
 
 
-def _is_wanted(line: bytes, wanted: Container[str] | None) -> bool:
-    start = len(_BEFORE_KEY)
-    if wanted is None or len(line) < start + _KEY_DIGITS:  # a stump of a line: let it be counted as torn
+def is_whole(line: bytes) -> bool:
+    """Was this line written to its end? A power cut may leave zeros, a kill a line without its end."""
+    if line.endswith(_END) and b"\0" not in line:
         return True
-    return line[start : start + _KEY_DIGITS].decode("ascii", "replace") in wanted
-
-
-@contextlib.contextmanager
-def writer(folder: Path) -> Iterator[Callable[[str, Trace], None]]:
-    """A function `append(key, trace)` that has the sample with the operating system when it returns.
-
-    Raises UserError when the disk is full; what was appended before stays readable.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path, file = _new_file(folder)
-
-    def append(key: str, trace: Trace) -> None:
-        values = {name: getattr(trace, name) for name in _FIELDS}  # dataclasses.asdict copies each value
-        line = _ENCODER.encode({"key": key, "trace": values})
-        _write_whole(file, line.encode("utf-8") + b"\n", folder)
-
     try:
-        with file:
-            yield append
-            os.fsync(file.fileno())  # a killed process loses nothing without it; a power cut might
-    finally:
-        if path.stat().st_size == 0:
-            path.unlink()
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
@@ -106,7 +180,9 @@ def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
     for number in range(1_000_000):
         path = folder / f"{socket.gethostname()}-{os.getpid()}-{number}.jsonl"
         with contextlib.suppress(FileExistsError):
-            return path, path.open("xb", buffering=0)
+            file = path.open("xb", buffering=0)
+            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed or its process is dead: packing leaves it alone
+            return path, file
     raise FileExistsError(f"{folder} holds a million journals of this process id")
 
 
@@ -119,3 +195,9 @@ def _write_whole(file: BinaryIO, line: bytes, folder: Path) -> None:
             f"a sample could not be written to {folder} ({error.strerror}): wanted room for {len(line):,} bytes; "
             "make room and run again, the samples before it are kept"
         ) from error
+
+
+def read_journal(folder: Path) -> dict[str, Trace]:
+    """The successful samples of all writers by key."""
+    with Store(folder) as store:
+        return {sample.key: sample.trace for sample in store.every()}

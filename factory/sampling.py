@@ -14,6 +14,7 @@ from curation.errors import UserError
 from curation.records import Finish, Message, Trace, canonical_json, trace
 from curation.thinking import split_thinking
 from factory import journal
+from factory.journal import Store
 
 FIRST_REQUESTS = 20  # all failed: it is not the prompts
 
@@ -115,52 +116,75 @@ def sample(
     identity: Identity,
     journal_folder: Path,
 ) -> Iterator[Trace]:
-    """A trace for each request: those in the journal first and for nothing, then the rest from the teacher.
+    """A trace for each request: those in the store first and for nothing, then the rest from the teacher.
 
-    Each new trace is in the journal before it is yielded. The order is not that of the requests. Requests that differ only
-    in their problem are asked for once. Closing the iterator stops the teacher.
-    Raises UserError where nothing is in the journal and the first 20 requests asked all fail, ValueError where two
-    requests share problem and index but not messages, and whatever `ask` raises.
+    Each new trace is in the store before it is yielded. The order is not that of the requests. Requests that differ only
+    in their problem are asked for once. Closing the iterator stops the teacher. For a build there is `factory.sampler`, which
+    goes on while the caller works. Raises UserError when the first 20 requests all fail, ValueError when two requests share
+    problem and index but not messages, and whatever `ask` raises.
     """
     wanted = _by_key(requests, identity)
     asked = len(wanted)
-    for key, kept in journal.entries(journal_folder, wanted):
-        for request in wanted.pop(key, ()):
-            yield _for_request(kept, request)
-    if not wanted:
-        return
-    # A refusal comes in milliseconds and an answer in minutes, so the first to be asked tell, not the first to arrive.
-    telling = set(islice(wanted, FIRST_REQUESTS)) if len(wanted) == asked else set()
-    keys = {(r.problem_id, r.index): key for key, group in wanted.items() for r in group}
-    failed_first = 0
-    with journal.writer(journal_folder) as append:
+    with Store(journal_folder) as store:
+        for key, kept in store.get(list(wanted)):
+            for request in wanted.pop(key, ()):
+                yield for_request(kept, request)
+        if not wanted:
+            return
+        # A refusal comes in milliseconds and an answer in minutes, so the first to be asked tell, not the first to arrive.
+        telling = set(islice(wanted, FIRST_REQUESTS)) if len(wanted) == asked else set()
+        keys = {(r.problem_id, r.index): key for key, group in wanted.items() for r in group}
+        failed_first = 0
         for new in ask(group[0] for group in wanted.values()):
             key = keys[new.problem_id, new.index]
-            append(key, new)
+            store.add(key, new, asked_of(wanted[key][0], identity))
             for request in wanted[key]:
-                yield _for_request(new, request)
+                yield for_request(new, request)
             failed_first += new.finish == "error" and key in telling
             if failed_first == FIRST_REQUESTS:
-                raise UserError(
-                    f"the first {FIRST_REQUESTS} requests to {identity['model']} all failed, one of them with: {new.error}; "
-                    "wanted an answer to one of them: mend the cause and run again"
-                )
+                raise UserError(all_failed(identity, new))
+
+
+def all_failed(identity: Identity, last: Trace) -> str:
+    return (
+        f"the first {FIRST_REQUESTS} requests to {identity['model']} all failed, one of them with: {last.error}; "
+        "wanted an answer to one of them: mend the cause and run again"
+    )
+
+
+def key_of(request: Request, identity: Identity) -> str:
+    """The key of a request's sample in the store."""
+    if request.max_tokens is not None:
+        identity = {**identity, "sampling": {**identity["sampling"], "max_tokens": request.max_tokens}}
+    return journal.sample_key(request.messages, request.index, identity, request.prefix)
+
+
+def asked_of(request: Request, identity: Identity) -> dict[str, Any]:
+    """What of a request its trace does not say: kept beside it, so that `factory why` can compare field by field."""
+    asked = {
+        "messages": list(request.messages),
+        "prefix": request.prefix,
+        "template": identity.get("template", ""),
+        "endpoint": identity["endpoint"],
+    }
+    return {name: value for name, value in asked.items() if value}
 
 
 def _by_key(requests: Iterable[Request], identity: Identity) -> dict[str, list[Request]]:
     groups: dict[str, list[Request]] = {}
     keys: dict[tuple[str, int], str] = {}
     for request in requests:
-        key = journal.sample_key(request.messages, request.index, identity)
+        key = key_of(request, identity)
         if keys.setdefault((request.problem_id, request.index), key) != key:
             raise ValueError(f"two different requests for sample {request.index} of problem {request.problem_id}")
         groups.setdefault(key, []).append(request)
     return groups
 
 
-def _for_request(found: Trace, request: Request) -> Trace:
+def for_request(found: Trace, request: Request) -> Trace:
+    """A stored trace as the answer to a request that may differ from the one it was bought for in its problem's id alone."""
     if (found.problem_id, found.index) == (request.problem_id, request.index):
         return found
-    values = dataclasses.asdict(found) | {"problem_id": request.problem_id, "index": request.index}
+    values = {name: getattr(found, name) for name in found.__dataclass_fields__}
     del values["id"]
-    return trace(**values)
+    return trace(**(values | {"problem_id": request.problem_id, "index": request.index}))

@@ -1,7 +1,9 @@
-"""The journal of samples: complete keys, whole lines, one file for each writer."""
+"""The store of samples: complete keys, whole lines, one file for each writer, packed when nobody writes."""
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import subprocess
 import sys
 import textwrap
@@ -9,20 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from curation.errors import UserError
 from curation.records import Trace
-from factory import journal
+from factory import journal, packing
+from factory.journal import Store
 from factory.sampling import Answer, Identity, Request, answered
 
 IDENTITY = Identity(model="m", revision="r", endpoint="http://h/v1", sampling={"max_tokens": 64})
+ASKED = {"messages": [{"role": "user", "content": "q"}]}
 
 
 def kept(text: str) -> Trace:
     return answered(Request("p", 0, ()), IDENTITY, Answer(text, "stop"))
 
 
+def fill(folder: Path, *texts: str, start: int = 0) -> None:
+    with Store(folder) as store:
+        for n, text in enumerate(texts, start):
+            store.add(f"{n:016}", kept(text), ASKED)
+
+
 @pytest.mark.parametrize(
-    "change", [{"model": "n"}, {"revision": "s"}, {"endpoint": "http://i/v1"}, {"sampling": {"max_tokens": 65}}]
+    "change", [{"template": "t"}, {"model": "n"}, {"revision": "s"}, {"endpoint": "http://i/v1"}, {"sampling": {"max_tokens": 65}}]
 )
 def test_another_teacher_or_value_is_another_sample(change: dict[str, object]) -> None:
     messages = ({"role": "user", "content": "a"},)
@@ -36,34 +45,109 @@ def test_another_system_prompt_or_index_is_another_sample() -> None:
     assert len(keys) == 4
 
 
+def test_a_continuation_is_another_sample_than_the_beginning() -> None:
+    user = ({"role": "user", "content": "a"},)
+    assert len({journal.sample_key(user, 0, IDENTITY, prefix) for prefix in ("", "<think>\nso", "<think>\nso far")}) == 3
+
+
 def test_a_line_that_lacks_only_its_end_is_whole(tmp_path: Path) -> None:
-    with journal.writer(tmp_path) as append:
-        append("0" * 16, kept("1"))
-    (path,) = tmp_path.iterdir()
+    fill(tmp_path, "1")
+    (path,) = tmp_path.glob("*.jsonl")
     path.write_bytes(path.read_bytes()[:-1])
     assert len(journal.read_journal(tmp_path)) == 1
 
 
+def test_zeros_and_halves_that_a_power_cut_left_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fill(tmp_path, "1", "2", "3")
+    (path,) = tmp_path.glob("*.jsonl")
+    one, two, three = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(one + two[:40] + b"\0" * 200 + b"}}\n" + b"\0" * 50 + b"\n[]\n" + three)
+    with caplog.at_level(logging.WARNING):
+        assert [t.answer_text for t in journal.read_journal(tmp_path).values()] == ["1", "3"]
+    assert "3 torn line(s)" in caplog.text
+
+
 def test_writers_never_share_a_file(tmp_path: Path) -> None:
-    with journal.writer(tmp_path) as first, journal.writer(tmp_path) as second:
-        first("0" * 16, kept("1"))
-        second("1" * 16, kept("2"))
-    assert len(list(tmp_path.iterdir())) == 2
-    assert list(journal.read_journal(tmp_path)) == ["0" * 16, "1" * 16]
+    with Store(tmp_path) as first, Store(tmp_path) as second:
+        first.add("0" * 16, kept("1"), ASKED)
+        second.add("1" * 16, kept("2"), ASKED)
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2
+    assert sorted(journal.read_journal(tmp_path)) == ["0" * 16, "1" * 16]
 
 
-def test_a_writer_that_wrote_nothing_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(UserError), journal.writer(tmp_path / "deep" / "folder"):
-        raise UserError("the endpoint is down")
-    assert list((tmp_path / "deep" / "folder").iterdir()) == []
+def test_a_store_that_nothing_was_added_to_leaves_no_journal(tmp_path: Path) -> None:
+    fill(tmp_path / "deep" / "folder")
+    assert not list((tmp_path / "deep" / "folder").glob("*.jsonl"))
 
 
-def test_texts_survive(tmp_path: Path) -> None:
+def test_texts_survive_in_a_journal_and_packed(tmp_path: Path) -> None:
     text = 'line\nend\r\n\u2028 "quoted" \\ \x00 \U0001f600 ' + "x" * 100_000
     trace = answered(Request("p", 3, ()), IDENTITY, Answer(f"<think>{text}</think>{text}", "length", None, 1, 2, 0.25))
-    with journal.writer(tmp_path) as append:
-        append("k" * 16, trace)
-    assert journal.read_journal(tmp_path) == {"k" * 16: trace}
+    with Store(tmp_path) as store:
+        store.add("a" * 16, trace, ASKED)
+        assert dict(store.get(["a" * 16])) == {"a" * 16: trace}  # while it is being written
+    assert journal.read_journal(tmp_path) == {"a" * 16: trace}
+    packing.pack(tmp_path, 0)
+    with Store(tmp_path) as store:
+        (sample,) = store.every()
+        assert (sample.trace, sample.asked) == (trace, ASKED)
+
+
+def test_only_what_is_asked_for_is_read_in_the_order_of_the_disk(tmp_path: Path) -> None:
+    fill(tmp_path, "0", "1", "2", "3")
+    with Store(tmp_path) as store:
+        found = store.get([f"{n:016}" for n in (3, 9, 1)])
+        assert [t.answer_text for _, t in found] == ["1", "3"]
+        assert f"{2:016}" in store and f"{9:016}" not in store and len(store) == 4
+
+
+def test_packing_keeps_every_sample_leaves_open_journals_alone_and_can_be_repeated(tmp_path: Path) -> None:
+    fill(tmp_path, *map(str, range(300)))
+    fill(tmp_path, "other", start=300)
+    before = journal.read_journal(tmp_path)
+    with Store(tmp_path) as writing:
+        writing.add(f"{999:016}", kept("open"), ASKED)
+        journals = {p: p.read_bytes() for p in tmp_path.glob("*.jsonl")}
+        packed = packing.pack(tmp_path, 0)
+        assert packed is not None and len(list(tmp_path.glob("*.jsonl"))) == 1
+        writing.add(f"{1000:016}", kept("later"), ASKED)
+    assert journal.read_journal(tmp_path) == before | {f"{999:016}": kept("open"), f"{1000:016}": kept("later")}
+    for path, content in journals.items():  # a kill before the journals were deleted
+        if not path.exists():
+            path.write_bytes(content)
+    assert journal.read_journal(tmp_path) == before | {f"{999:016}": kept("open"), f"{1000:016}": kept("later")}
+    assert packing.pack(tmp_path, 1 << 40) is None
+
+
+def test_a_reader_goes_on_while_others_pack(tmp_path: Path) -> None:
+    fill(tmp_path, "1", "2")
+    with Store(tmp_path) as reader:
+        packing.pack(tmp_path, 0)
+        assert [t.answer_text for _, t in reader.get([f"{n:016}" for n in range(2)])] == ["1", "2"]
+
+
+def _write_many(folder: Path, first: int) -> None:
+    fill(folder, *(f"text {n}" for n in range(200)), start=first)
+    packing.pack(folder, 0)
+
+
+def test_many_processes_write_and_pack_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_many, args=(tmp_path, 1000 * n)) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(journal.read_journal(tmp_path)) == 800
+
+
+def test_failed_samples_are_kept_but_not_found(tmp_path: Path) -> None:
+    failed = answered(Request("p", 0, ()), IDENTITY, Answer("", "error", error="answered 500"))
+    with Store(tmp_path) as store:
+        store.add("0" * 16, failed, ASKED)
+        assert "0" * 16 not in store
+    packing.pack(tmp_path, 0)
+    assert journal.read_journal(tmp_path) == {}
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing_written(tmp_path: Path) -> None:
@@ -77,9 +161,9 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing_written(tmp_path: Path) -
         identity = {"model": "m", "revision": "", "endpoint": "", "sampling": {}}
         resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))
         try:
-            with journal.writer(Path(sys.argv[1])) as append:
+            with journal.Store(Path(sys.argv[1])) as store:
                 for n in range(100):
-                    append(f"{n:016}", answered(Request("p", n, ()), identity, Answer("x" * 700, "stop")))
+                    store.add(f"{n:016}", answered(Request("p", n, ()), identity, Answer("x" * 700, "stop")), {})
         except UserError as error:
             print(error)
     """
@@ -89,15 +173,3 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing_written(tmp_path: Path) -
     assert ran.stdout.startswith(f"a sample could not be written to {tmp_path} (")
     assert "make room and run again" in ran.stdout
     assert list(journal.read_journal(tmp_path)) == [f"{n:016}" for n in range(2)]
-
-
-def test_only_wanted_samples_are_read(tmp_path: Path) -> None:
-    with journal.writer(tmp_path) as append:
-        for n in range(3):
-            append(f"{n:016}", kept(str(n)))
-    assert [key for key, _ in journal.entries(tmp_path, {f"{1:016}"})] == [f"{1:016}"]
-    assert len(list(journal.entries(tmp_path))) == 3
-
-
-def test_a_journal_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    assert journal.read_journal(tmp_path / "none") == {}

@@ -55,7 +55,7 @@ def test_a_second_run_asks_for_nothing_and_gives_the_same(tmp_path: Path) -> Non
     assert len(teacher.asked) == 10
     assert run(tmp_path, requests, teacher) == first
     assert len(teacher.asked) == 10
-    assert len(list(tmp_path.iterdir())) == 1  # and a run that asks nothing leaves no file
+    assert len(list(tmp_path.glob("*.jsonl"))) == 1  # and a run that asks nothing leaves no file
 
 
 def test_only_what_is_missing_is_asked_for(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_failed_samples_are_written_but_asked_for_again(tmp_path: Path) -> None:
     teacher = Teacher()
     assert [t.finish for t in run(tmp_path, [request("fail")], teacher)] == ["error"]
     assert journal.read_journal(tmp_path) == {}
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.jsonl")
     assert json.loads(path.read_text())["trace"]["error"] == "answered 500: no"
     run(tmp_path, [request("fail")], teacher)
     assert teacher.asked == ["fail", "fail"]
@@ -108,7 +108,7 @@ def test_a_sample_is_in_the_journal_before_it_is_given(tmp_path: Path) -> None:
 def test_a_torn_last_line_is_left_out_counted_and_bought_again(tmp_path: Path, caplog: pytest.LogCaptureFixture, cut: int) -> None:
     requests = [request("a"), request("b", 1), request("ω", 2)]
     first = run(tmp_path, requests, Teacher())
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.jsonl")
     path.write_bytes(path.read_bytes()[: -cut * 4])
     with caplog.at_level(logging.WARNING):
         assert len(journal.read_journal(tmp_path)) == 2
