@@ -52,7 +52,7 @@ def audit(store: Path, how: Audit, cleaned: Sequence[Piece], verdicts: Sequence[
 def _asked(files: Iterable[Path]) -> Iterator[Asked]:
     for file in files:
         columns = pl.read_parquet(file, columns=["id", "prompt", "answer", "domain"])
-        yield from (Asked(i, prompt, answer or "", domain) for i, prompt, answer, domain in columns.iter_rows())
+        yield from (Asked(*row) for row in columns.iter_rows() if row[2])  # a problem without a gold has none to doubt
 
 
 def _outvoted(shard: Shard, verdicts: Piece, min_voters: int) -> Iterator[Finding]:
@@ -61,9 +61,10 @@ def _outvoted(shard: Shard, verdicts: Piece, min_voters: int) -> Iterator[Findin
     for row in frame.iter_rows(named=True):
         votes[row["problem_id"]].append(Vote(row["teacher"], row["extracted"], is_correct(row)))
     for problem in track(problems_of(shard), "audit", None, "golds"):
-        asked = Asked(problem.id, problem.prompt, problem.answer or "", problem.domain)
-        if found := outvoted(asked, votes[problem.id], min_voters=min_voters):
-            yield found
+        if problem.answer:
+            asked = Asked(problem.id, problem.prompt, problem.answer, problem.domain)
+            found = outvoted(asked, votes[problem.id], min_voters=min_voters)
+            yield from (found,) if found else ()
 
 
 def strongest_first(findings: Iterable[Finding]) -> list[Finding]:

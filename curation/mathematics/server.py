@@ -105,16 +105,31 @@ class Server:
 
 _shared: list[Server] = []
 _shared_lock = threading.Lock()
+_of_parent: list[Server] = []  # kept, so that a forked child does not finalise what is not its own
 
 
 def shared(workers: int) -> Server:
-    """The one server of this process with at least `workers` workers, started on first use and closed at exit."""
+    """A server of this process with at least `workers` workers, started on first use and closed at exit.
+
+    A smaller one stays until then, for other threads may have rows in it.
+    """
     with _shared_lock:
-        if _shared and (not _shared[0].alive() or _shared[0].workers < workers):
-            _shared.pop().close()
-        if not _shared:
-            _shared.append(Server(workers))
-        return _shared[0]
+        fitting = [s for s in _shared if s.alive() and s.workers >= workers]
+        if not fitting:
+            fitting.append(Server(workers))
+            _shared.append(fitting[0])
+        return fitting[0]
+
+
+def _after_fork() -> None:
+    """In a forked child: another thread may have held the lock, and will never give it back here."""
+    global _shared_lock
+    _shared_lock = threading.Lock()
+    _of_parent.extend(_shared)
+    _shared.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 @atexit.register
