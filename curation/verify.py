@@ -218,6 +218,10 @@ def _judge_gold(gold: str | None, domain: str, *, timeout_s: float, workers: int
     bare = extract_gold(gold) if gold else None
     if bare is None:
         return _verdict("undetermined", "no_gold", None, None, started)
+    if domain == "countdown":
+        from curation.puzzles import countdown
+
+        return countdown.check_gold(gold or "")
     if domain != "math":
         return _judge(gold, gold or "", domain, timeout_s=timeout_s, workers=workers)
     if len(bare) > ANSWER_LIMIT:

@@ -8,6 +8,7 @@ import pytest
 from curation.errors import UserError
 from curation.puzzles.arithmetic import read_equation
 from curation.puzzles.countdown import VERSION, check, generate, key
+from curation.verify import check_gold
 
 GOLD = "(8 - 2) * 4"
 
@@ -143,3 +144,18 @@ def test_megabytes_are_read_in_one_pass(text):
     for response in (text * 200_000, f"<answer>{text * 200_000}</answer>"):
         assert check(GOLD, response).outcome == "incorrect"
     assert time.perf_counter() - started < 20  # a quadratic pass takes many minutes
+
+
+@pytest.mark.parametrize(
+    ("gold", "outcome", "why"),
+    [
+        ('{"numbers": [2, 3, 4], "target": 24}', "correct", "equal"),
+        ('{"nums": [2, 3, 4], "target": 24}', "correct", "equal"),
+        ('{"nums": [2, 3, 4]}', "undetermined", "unparseable_gold"),
+        ("2 * 3 * 4", "correct", "equal"),
+        ("2 ^ 3", "undetermined", "unparseable_gold"),
+    ],
+)
+def test_a_gold_may_be_the_task_itself(gold, outcome, why):
+    verdict = check_gold(gold, "countdown")
+    assert (verdict.outcome, verdict.why) == (outcome, why)
