@@ -9,6 +9,7 @@ import polars as pl
 
 from cards.markdown import block, code, number, table, text, visible
 from cards.run_facts import RunFacts
+from cards.verifier_rates import measured_rates
 
 _COLUMNS = {
     "id": "content id of the example",
@@ -29,6 +30,8 @@ _COLUMNS = {
     "verdicts": "verdict on each: correct, incorrect or undetermined",
     "verdict_reasons": "why, in one word",
     "extracted": "the answer found in each; null where none was found",
+    "judge": "a model's second opinion on each that the rule rejected: equivalent counts as correct; null where not asked",
+    "judge_reason": "what the model gave as its reason",
     "correctness_count": "how many of them are correct",
     "meta": "JSON object: what the domain needs and other columns of the source",
 }
@@ -95,11 +98,7 @@ def teacher(facts: RunFacts) -> str:
     teacher, tokens = facts.manifest["teacher"], facts.manifest["tokens"]
     rows = [[name, code(teacher[name])] for name in ("spec", "model", "revision", "endpoint") if teacher.get(name)]
     rows += [[code(name), code(json.dumps(value))] for name, value in sorted(teacher["sampling"].items())]
-    rows += [
-        [f"{name} tokens, whole run", number(tokens[name])]
-        for name in ("prompt", "completion")
-        if tokens[name] is not None
-    ]
+    rows += [[f"{name} tokens, whole run", number(tokens[name])] for name in ("prompt", "completion") if tokens[name] is not None]
     unset = "\n\nA value of null was left to the teacher's own default." if None in teacher["sampling"].values() else ""
     return (
         table(["", "in effect"], rows)
@@ -125,20 +124,33 @@ def verification(facts: RunFacts) -> str:
     chosen = ", ".join(f"{number(n)} {text(name)}" for name, n in facts.by["chosen"])
     return "\n\n".join(
         [
-            f"Judged by {code(facts.manifest['verifier'])}. All generations for the problems of this set:",
+            f"Judged by {code(facts.manifest['verifier'])}.",
+            measured_rates(facts.manifest["verifier"]),
+            *_judge(facts),
+            "All generations for the problems of this set:",
             *tables,
             f"Of the generations in `messages`: {chosen}. The others stay in `generations` beside their verdicts.",
         ]
     )
 
 
+def _judge(facts: RunFacts) -> list[str]:
+    """Who gave second opinions, if anybody did."""
+    judge = facts.manifest.get("judge")
+    if not judge:
+        return []
+    said = ", ".join(f"{number(n)} {text(word)}" for word, n in judge["judged"].items()) or "nothing"
+    return [
+        f"Answers that this rule rejected were shown to {code(judge['judge'])}, which said of the whole run's: {said}. "
+        "Equivalent counts as correct; the rule's verdict stays in `verdicts`, the model's is in `judge`."
+    ]
+
+
 def _counted(counts: list[tuple[str, int]], first: str, total: int, limit: int = 10) -> str:
     shown = counts[:limit]
     rest = sum(n for _, n in counts[limit:])
     rows = [(code(name), n) for name, n in shown] + ([("all others", rest)] if rest else [])
-    return table(
-        [first, "generations", "share"], [[name, number(n), f"{n / total:.1%}"] for name, n in rows], right=(1, 2)
-    )
+    return table([first, "generations", "share"], [[name, number(n), f"{n / total:.1%}"] for name, n in rows], right=(1, 2))
 
 
 def lengths(facts: RunFacts) -> str:
