@@ -15,16 +15,15 @@ PROBLEM_RULES: tuple[ProblemRule, ...] = get_args(ProblemRule)
 _FIGURES = ("figure", "diagram", "jpeg", "png", "jpg", "svg", "[asy]", "[image]", "![image", "\\includegraphics")
 _LINKS = ("http://", "https://", "www.")  # open-thoughts code/filter.py has the first
 # A part that asks something of its own: "(a) Find ... (b) Show ...", at the start of a line or of a sentence.
-_PART_A = re.compile(r"(?:^|[\n.?:;])\s*(?:\(\s*(?:a|i|1)\s*\)|a\))\s")
-_PART_B = re.compile(r"(?:^|[\n.?:;,])\s*(?:and\s+)?(?:\(\s*(?:b|ii|2)\s*\)|b\))\s")
-_PROOF = re.compile(r"\b(?:prove|show|demonstrate|verify)\s+(?:that|the|it|this|for)\b|\bprove\b\s*:")
+_PART_A = re.compile(r"(?:^|[\n.?:;])[ \t]{0,9}(?:\( ?(?:a|i|1) ?\)|a\))\s")
+_PART_B = re.compile(r"(?:^|[\n.?:;,])[ \t]{0,9}(?:and )?(?:\( ?(?:b|ii|2) ?\)|b\))\s")
+_PROOF = re.compile(r"\b(?:prove|show|demonstrate|verify)\s{1,9}(?:that|the|it|this|for)\b|\bprove ?:")
 _ASKS = re.compile(r"\b(?:find|compute|determine|calculate|evaluate|what|how many|how much|which)\b|\?")
 _PROOF_ANSWERS = frozenset(["proof", "notfound", "qed", "see solution", "\\text{proof}"])
 _SHORT_CHARACTERS = 200  # open-thoughts code/filter.py: a description of fewer is no task; for code problems
 # s1 data/filter.ipynb, cell 7: numbered headings in bold mean a problem of several parts
 _S1_BOLD = re.compile(r"\*\*[^\s\]*][^*]{0,200}\*\*")
 _S1_PART = re.compile(r"p[1-9]\d{0,2}\.")
-_INSIDE = re.compile(r"[({\[]|[)}\]]")
 
 
 def problem_fault(rules: tuple[ProblemRule, ...], prompt: str, answer: str | None, solution: str | None, source: str) -> str | None:

@@ -1,0 +1,66 @@
+"""Pass rates and their intervals, by hand and from verdicts."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curation.difficulty import TABLE, of_models, pass_rates, read_table
+from curation.errors import UserError
+
+
+def _verdicts(*rows: tuple[str, str, str | None, str | None, str | None]) -> pl.LazyFrame:
+    schema = ("problem_id", "teacher", "fault", "outcome", "judge")
+    return pl.DataFrame(rows, schema={name: pl.String for name in schema}, orient="row").lazy()
+
+
+def test_rates_count_right_and_wrong_samples_of_each_model() -> None:
+    table = pass_rates(
+        _verdicts(
+            ("p", "a", None, "correct", None),
+            ("p", "a", None, "incorrect", None),
+            ("p", "a", None, "incorrect", "equivalent"),  # the judge overruled the rule
+            ("p", "a", "truncated", None, None),  # a cut sample failed
+            ("p", "a", "missing_thinking", None, None),  # says nothing
+            ("p", "a", None, "undetermined", None),  # neither does this
+            ("p", "b", "request_failed", None, None),
+        )
+    )
+    assert table.schema == TABLE
+    assert table.select("model", "correct", "judged", "pass_rate").rows() == [("a", 2, 4, 0.5), ("b", 0, 0, None)]
+    assert table.row(1)[5:] == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("correct", "judged", "low", "high"),
+    [(3, 8, 0.1368, 0.6943), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (1, 32, 0.0055, 0.1574)],  # statsmodels, wilson
+)
+def test_the_interval_is_wilsons(correct: int, judged: int, low: float, high: float) -> None:
+    rows = [("p", "m", None, "correct", None)] * correct + [("p", "m", None, "incorrect", None)] * (judged - correct)
+    found = pass_rates(_verdicts(*rows)).row(0, named=True)
+    assert (found["low"], found["high"]) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def test_a_table_goes_to_disk_and_back_and_is_summed_over_models(tmp_path: Path) -> None:
+    table = pass_rates(_verdicts(("p", "a", None, "correct", None), ("p", "b", None, "incorrect", None)))
+    table.write_parquet(tmp_path / "difficulty.parquet")
+    back = read_table(tmp_path / "difficulty.parquet")
+    assert back.equals(table)
+    assert of_models(back, []).rows() == [("p", 1, 2, 0.5)]
+    assert of_models(back, ["b"]).rows() == [("p", 0, 1, 0.0)]
+    with pytest.raises(UserError, match="no model 'c'; it has a, b"):
+        of_models(back, ["c"])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("problem_id,model\np,a\n", "no correct, judged"),
+        ("problem_id,model,correct,judged\np,a,3,2\n", "more correct samples than judged"),
+        ("", "no rows"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UserError, match=says):
+        read_table(tmp_path / "t.csv")

@@ -1,0 +1,104 @@
+"""Filters of problems and traces: a case for each rule, and cases that must stay."""
+
+import time
+from typing import Any
+
+import pytest
+
+from curation.problem_filters import PROBLEM_RULES, problem_fault, several_answers
+from curation.trace_filters import TRACE_RULES, boxes, trace_filter
+
+GOOD = "Find the sum of all integers n with n^2 + 3n < 40 for which n is a multiple of 4."
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "solution", "rule"),
+    [
+        ("In the Figure below, find x.", "3", None, "figures"),
+        ("[asy] draw((0,0)--(1,1)); [/asy] Find x.", "3", None, "figures"),
+        ("See https://example.com and compute it.", "3", None, "links"),
+        ("a) Find x. b) Find y.", "3", None, "multipart"),
+        ("Let ABC be a triangle.\n(i) Find its area.\n(ii) Find its perimeter.", "3", None, "multipart"),
+        ("Prove that there are infinitely many primes.", None, None, "proofs"),
+        ("How many are there?", "3", "... which was to be shown. \\boxed{}", "proofs"),
+        ("Find x.", "proof", None, "proofs"),
+        ("Find x.", "1, 2", None, "several_answers"),
+        ("Find x.", "x=1 or x=2", None, "several_answers"),
+        ("Find x.", " ", None, "several_answers"),
+        ("Find x. Answer: 3", "3", None, "answer_in_problem"),
+        ("**Problem 3.** Find x.", "3", None, "s1_format"),
+        ("p12. Find x.", "3", None, "s1_format"),
+        ("Find x.", "3", None, "short"),
+    ],
+)
+def test_each_problem_rule(prompt: str, answer: str | None, solution: str | None, rule: Any) -> None:
+    assert problem_fault((rule,), prompt, answer, solution, "web") == rule
+    assert problem_fault((), prompt, answer, solution, "web") is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer"),
+    [
+        (GOOD, "28"),
+        ("What is the smallest n such that one can show that n! > 2^n? Prove that and find n.", "4"),  # it asks for a number
+        ("Find the pair (a, b) with (a) + (b) = 3.", "(1, 2)"),
+        ("A plane flies at a) speed; find it.", "1,234,567"),
+        ("How many points f(1) and f(2) are there?", "\\left[0, 1\\right]"),
+        ("**Note** that x is real. Find x.", "3"),
+    ],
+)
+def test_good_problems_stay(prompt: str, answer: str) -> None:
+    rules = tuple(rule for rule in PROBLEM_RULES if rule != "short")
+    assert problem_fault(rules, prompt, answer, None, "web") is None
+
+
+def test_aime_may_have_figure_code_in_s1s_rule() -> None:
+    assert problem_fault(("s1_format",), "Find x. [asy] draw(); [/asy]", "3", None, "web") == "s1_format"
+    assert problem_fault(("s1_format",), "Find x. [asy] draw(); [/asy]", "3", None, "qq8933/AIME_1983_2024") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "several"),
+    [("10,000", False), ("10,000,5", True), ("(1,2)", False), ("\\{1,2,3\\}", False), ("1; 2", True), ("north and south", True)],
+)
+def test_several_answers(answer: str, several: bool) -> None:
+    assert several_answers(answer) is several
+
+
+@pytest.mark.parametrize(
+    ("question", "thought", "answer", "rule"),
+    [
+        (GOOD, "First we try n = 4. 所以我们 continue.", "28", "language_mixing"),
+        (GOOD, "So поэтому it is.", "28", "language_mixing"),
+        ("求所有整数的和", "First we look at all the integers and then add them up, which gives it.", "28", "language_mixing"),
+        (GOOD, "```python\nprint(1)\n```", "28", "code_in_thought"),
+        (GOOD, "so " * 1_500, "28", "long_paragraph"),
+        (GOOD, "so", "\\boxed{1} or \\boxed{2}", "several_boxes"),
+        (GOOD, "so", "It is 28.", "no_box"),
+    ],
+)
+def test_each_trace_rule(question: str, thought: str, answer: str, rule: Any) -> None:
+    assert trace_filter((rule,), question, thought, answer) == rule
+
+
+def test_good_traces_stay() -> None:
+    thought = "Let α be the angle, so sin α = 1/2.\n\nNaïve check: 3 × 4 = 12 ≤ 20."
+    assert trace_filter(TRACE_RULES, GOOD, thought, "\\boxed{\\frac{1}{2}}, that is \\boxed{ \\frac{1}{2} }") is None
+    assert trace_filter(("language_mixing",), "求 $x$ 的值", "我们有 $\\frac{x}{2}=1$，所以 x=2。", "答案是 \\boxed{2}") is None
+    assert trace_filter(TRACE_RULES, GOOD, None, "\\boxed{28}") is None
+
+
+def test_boxes_are_found_with_their_braces() -> None:
+    assert boxes("\\boxed{a{b}c} and \\boxed{ d } and \\boxed{open") == ["a{b}c", "d"]
+
+
+@pytest.mark.parametrize("piece", ["\\boxed{", "**1", "(a) ", "show that ", "p1", "[(", "所", "a) b) ", "```", "\n\n"])
+def test_time_is_linear(piece: str) -> None:
+    text = piece * (300_000 // len(piece))
+    start = time.perf_counter()
+    problem_fault(PROBLEM_RULES, text, text, text, "web")
+    for rule in PROBLEM_RULES:
+        problem_fault((rule,), text, text, text, "web")
+    for rule_ in TRACE_RULES:
+        trace_filter((rule_,), "q", text, text)
+    assert time.perf_counter() - start < 10
