@@ -139,9 +139,10 @@ def _judge(facts: RunFacts) -> list[str]:
     judge = facts.manifest.get("judge")
     if not judge:
         return []
+    where = f" at {code(judge['endpoint'])}" if judge["endpoint"] else ""
     said = ", ".join(f"{number(n)} {text(word)}" for word, n in judge["judged"].items()) or "nothing"
     return [
-        f"Answers that this rule rejected were shown to {code(judge['judge'])}, which said of the whole run's: {said}. "
+        f"Answers that this rule rejected were shown to {code(judge['model'])}{where}, which said of the whole run's: {said}. "
         "Equivalent counts as correct; the rule's verdict stays in `verdicts`, the model's is in `judge`."
     ]
 

@@ -74,8 +74,9 @@ def second_opinions(store: Path, samples: Path, judge: Judge, shard: Shard, trac
             pl.Series("judge_reason", [f and f.reason for f in found], pl.String),
         )
         write_table(frame, folder / "verdicts.parquet")
-        words = Counter(f.word for f in found if f)
-        return {"judged": dict(sorted(words.items())), "failed": sum(f.reason == "request_failed" for f in found if f)}
+        words = dict(sorted(Counter(f.word for f in found if f).items()))
+        failed = sum(f.reason == "request_failed" for f in found if f)
+        return {"judge": judge.identity, "judged": words, "failed": failed}
 
     inputs = [shard.digest, traces.digest, ruled.digest]
     return once(store, "judgements", settings, inputs, work, stale=lambda facts: facts["failed"] > 0)

@@ -59,7 +59,7 @@ def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece
             "choose": recipe.choose.seed,
         },
         "verifier": verifier_version(),
-        "judge": _judge(recipe, pieces),
+        "judge": _judge(pieces),
         "audit": pieces.audit.facts["found"],
         "tokens": {kind: sum(j.traces.facts[f"{kind}_tokens"] for j in pieces.judged) or None for kind in ("prompt", "completion")},
         "libraries": _versions(),
@@ -94,12 +94,11 @@ def _by_teacher(pieces: Pieces) -> list[dict[str, Any]]:
     return counted.sort("teacher").collect().to_dicts()
 
 
-def _judge(recipe: Recipe, pieces: Pieces) -> dict[str, Any] | None:
+def _judge(pieces: Pieces) -> dict[str, Any] | None:
     """Who gave second opinions, and how many of each verdict; None without a judge."""
-    counts = Counter[str]()
-    for one in pieces.judged:
-        counts.update(one.verdicts.facts.get("judged", {}))
-    return {**recipe.verify.model_dump(), "prompt": PROMPT_VERSION, "judged": dict(counts)} if recipe.verify.judge else None
+    opinions = [one.verdicts.facts for one in pieces.judged if one.verdicts is not one.ruled]
+    counts = sum((Counter(facts["judged"]) for facts in opinions), Counter[str]())
+    return {**opinions[0]["judge"], "prompt": PROMPT_VERSION, "judged": dict(sorted(counts.items()))} if opinions else None
 
 
 def _versions() -> dict[str, str]:

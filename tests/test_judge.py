@@ -166,6 +166,8 @@ def test_the_judge_is_asked_only_about_what_the_rule_rejected(tmp_path):
     assert "2 rejected by the rule and accepted by the judge" in " ".join(run_summary(run).split())
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["judge"]["judged"] == {"different": 1, "equivalent": 2, "undetermined": 1}
+    assert (manifest["judge"]["model"], manifest["judge"]["endpoint"]) == ("judge", f"{url}/v1")
+    assert f"were shown to `judge` at `{url}/v1`" in (run / "README.md").read_text()
 
 
 def test_every_judgement_is_kept_and_failed_ones_are_asked_again(tmp_path):

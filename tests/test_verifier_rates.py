@@ -38,6 +38,6 @@ def test_a_card_of_another_version_says_that_there_are_none(tmp_path):
 
 
 def test_a_card_names_the_judge(tmp_path):
-    judge = {"judge": "openai:m@http://localhost:8000", "judged": {"different": 4, "equivalent": 2}}
+    judge = {"model": "m", "endpoint": "http://localhost:8000/v1", "judged": {"different": 4, "equivalent": 2}}
     card = render(make_run(tmp_path / "run", judge=judge))
-    assert "were shown to `openai:m@http://localhost:8000`, which said of the whole run's: 4 different, 2 equivalent" in card
+    assert "were shown to `m` at `http://localhost:8000/v1`, which said of the whole run's: 4 different, 2 equivalent" in card
