@@ -1,0 +1,101 @@
+"""The history of a row and the difference of two runs, over real builds."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curation.errors import UserError
+from factory.build import build
+from factory.diff import diff_runs
+from factory.lineage import row_history
+from factory.recipe import Changes, load_recipe
+
+PROBLEMS = [
+    {"problem": "Compute $1+1$ for the child.", "answer": "2"},
+    {"problem": "Compute  $1 + 1$  for the child.", "answer": "2"},
+    {"problem": "Find the sum of the first ten odd numbers.", "answer": "100"},
+    {"problem": "How many positive divisors does 360 have?", "answer": "24"},
+    {"problem": "What is the square of the number twelve?", "answer": "144"},
+]
+TRACES = [
+    {"question": q["problem"], "model": model, "response": f"<think>\n{thought}\n</think>\n\n\\boxed{{{answer}}}"}
+    for q in PROBLEMS
+    for model, thought, answer in (("good", "short", q["answer"]), ("good", "a longer thought", q["answer"]), ("bad", "hm", "7"))
+]
+
+
+def _run(folder: Path, *assignments: str, benchmark: bool = False) -> Path:
+    for name, rows in (("problems", PROBLEMS), ("traces", TRACES), ("tests", [{"question": PROBLEMS[3]["problem"]}])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = Changes(
+        problems=(str(folder / "problems.jsonl"),),
+        benchmarks=(str(folder / "tests.jsonl"),) if benchmark else (),
+        teacher=f"replay:{folder / 'traces.jsonl'}",
+        assignments=("choose.rule=shortest", *(() if benchmark else ("clean.benchmarks=[]",)), *assignments),
+    )
+    return build(load_recipe("openr1-math", changes), runs=folder / "runs")
+
+
+def test_a_problem_tells_its_way_and_that_of_its_traces(tmp_path: Path) -> None:
+    run = _run(tmp_path, benchmark=True)
+    row = pl.read_parquet(run / "dataset" / "*.parquet").filter(pl.col("problem").str.contains("child")).row(0, named=True)
+    told = row_history(run, row["problem_id"])
+    for part in (
+        "source     problems row 0",
+        "(exact, 1.000)",
+        "check gold     kept",
+        "pass rate      bad: 0 of 1",
+        "good: 2 of 2",
+    ):
+        assert part in told
+    assert told.count("trace      ") == 6 and "verify     dropped: incorrect_different" in told
+    assert "choose     dropped: not_chosen" in told
+    assert f"example    {row['id']} of trace {row['trace_id']}" in told
+    assert row_history(run, row["problem_id"][:10]) == told
+    of_trace = row_history(run, row["trace_id"])
+    assert of_trace.count("trace      ") == 1 and "  thinking short" in of_trace
+    assert row_history(run, row["id"]) == of_trace
+
+
+def test_a_dropped_problem_and_a_trace_without_one_say_why(tmp_path: Path) -> None:
+    run = _run(tmp_path, benchmark=True)
+    rejected = pl.read_parquet(run / "rejected" / "problems.parquet")
+    away = rejected.filter(pl.col("step") == "decontaminate").row(0, named=True)
+    told = row_history(run, away["id"])
+    assert "decontaminate  dropped: in_tests question 0" in told and "like tests question 0 (exact, 1.00)" in told
+    assert told.endswith("example    none")
+    trace = pl.read_parquet(run / "rejected" / "traces.parquet").filter(pl.col("reason") == "in_tests").row(0, named=True)
+    assert "dropped: in_tests" in row_history(run, trace["id"])
+
+
+def test_an_id_that_is_not_there_or_not_one_is_refused(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    with pytest.raises(UserError, match="has the id 'zz'"):
+        row_history(run, "zz")
+    with pytest.raises(UserError, match="ids begin with ''"):
+        row_history(run, "")
+    with pytest.raises(UserError, match="no finished run"):
+        row_history(tmp_path, "a")
+
+
+def test_the_difference_of_two_runs_names_rows_reasons_and_settings(tmp_path: Path) -> None:
+    one, two = _run(tmp_path), _run(tmp_path, "choose.rule=longest", benchmark=True)
+    told = diff_runs(one, two)
+    assert 'choose.rule: "shortest" -> "longest"' in told
+    assert "benchmark tests: null" in told or "benchmark tests: None" in told
+    assert "4 examples of 4 problems before" in told and "3 examples of 3 problems after" in told
+    assert "0 problems have the same examples, 3 others" in told
+    assert "1 dropped there by decontaminate: in_tests; clean.benchmarks" in told
+    back = diff_runs(two, one)
+    assert "1 problems entered" in back and "dropped before by decontaminate" in back
+    assert "the recipes are the same" in diff_runs(one, one)
+
+
+def test_a_row_that_a_selection_dropped_names_the_rule(tmp_path: Path) -> None:
+    one, two = _run(tmp_path), _run(tmp_path, "select=[{rule: mixture, by: source, size: 2}]")
+    told = diff_runs(one, two)
+    assert "2 dropped there by select mixture: over_quota; select" in told
+    dropped = pl.read_parquet(two / "rejected" / "problems.parquet").filter(pl.col("step") == "select mixture")["id"][0]
+    assert "select mixture dropped: over_quota" in row_history(two, dropped)
