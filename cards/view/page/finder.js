@@ -74,7 +74,7 @@
     const last = Math.min(state.total, (state.page + 1) * PAGE);
     const searched = state.next === null ? "" : `, ${number(state.next)} of ${number(state.total)} rows searched`;
     const range = state.total ? `${number(state.page * PAGE + 1)}–${number(last)} of ${number(state.total)}` : "Nothing matches.";
-    document.getElementById("found").textContent = state.deep ? `${number(state.rows.length)} found${searched}` : range;
+    document.getElementById("found").textContent = (state.deep ? `${number(state.rows.length)} found${searched}` : range) + (view.isReport ? " in this report" : "");
     document.getElementById("list").replaceChildren(...state.rows.map(item));
     const turn = (label, by) => make("button", { type: "button", on: { click: () => view.find(state.query, state.page + by) } }, label);
     const buttons = [!state.deep && state.page > 0 && turn("‹ previous", -1), hasMore() && turn(state.deep ? "search on" : "next ›", 1)];
