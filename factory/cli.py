@@ -138,6 +138,25 @@ def view(run: Path, port: int, no_browser: bool) -> None:
     serve(run, port, open_browser=not no_browser, say=click.echo)
 
 
+@cli.command("eval")
+@click.argument("model")
+@click.option("--suite", required=True, type=Path, metavar="FILE_OR_RUN", help="Questions with golds: a file, or a run's problems.")
+@click.option("--against", type=Path, metavar="RESULT", help="Compare with another result, paired by question.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask no more than the first N questions.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="samples, temperature, max_tokens, ...; repeatable.")
+@click.option("--runs", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where samples are kept.")
+@click.option("--out", type=Path, metavar="FILE", help="Write the result here instead of RUNS/evals/<model>-<suite>-<hash>.json.")
+@_workers
+def evaluate(model: str, suite: Path, against: Path | None, **how: Any) -> None:
+    """Examine MODEL (a folder, hf:MODEL or openai:MODEL@URL): pass@1, pass@k, majority, with intervals."""
+    from factory.comparing import read_result, result_table
+    from factory.evaluating import evaluate as examine
+
+    if against:
+        read_result(against)  # before hours of sampling
+    click.echo(result_table(examine(model, suite, **how), against))
+
+
 def main() -> None:
     """Run the command. Exit status: 0 done, 1 our bug, 2 something the person can mend, 130 interrupted."""
     _refuse_strangers()

@@ -18,10 +18,16 @@ ALLOWED = {
     "factory": {"factory", "training", "cards", "curation"},
 }
 FLAGS = {
+    "eval": {"--suite", "--against", "--limit", "--set", "--runs", "--out", "--workers"},
     "list": set(),
     "plan": {"--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs"},
-    "build": {"--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs", "--out", "--workers"},
+    "build": {
+        *("--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs", "--out", "--workers"),
+        *("--budget-usd", "--budget-tokens"),
+    },
     "verify": {"--gold", "--response", "--domain", "--out", "--explain", "--audit", "--workers"},
+    "why": set(),
+    "diff": set(),
     "push": {"--public", "--dry-run"},
     "view": {"--port", "--no-browser"},
 }

@@ -49,7 +49,7 @@ def test_scores_of_a_small_suite() -> None:
     assert found["tokens"]["median"] == 25
     assert found == scores(questions)  # seeded
     low, high = found["pass@1"]["samples_interval"]
-    assert 0 <= low < 0.25 < high <= 0.5  # the second question never moves
+    assert 0 <= low < 0.25 < high < 0.6  # the second question never moves
 
 
 def test_one_sample_has_no_majority_and_no_interval_over_samples() -> None:

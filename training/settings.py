@@ -1,0 +1,61 @@
+"""Settings of training and evaluation: flat, strict, from a YAML file with KEY=VALUE on top."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from curation.errors import UserError
+
+
+class Settings(BaseModel):
+    """A flat group of keys: an unknown one is an error, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Some = TypeVar("Some", bound=Settings)
+
+
+def load(kind: type[Some], assignments: Sequence[str], path: Path | None = None) -> Some:
+    """Settings from a YAML file, or the defaults, with `assignments` ("key=value") in place of single values.
+
+    Raises UserError naming the key that is wrong and the nearest right one.
+    """
+    raw = _read(path) if path else {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise UserError(f"--set {assignment}: wanted KEY=VALUE, such as --set seed=1")
+        raw[key.strip()] = yaml.safe_load(text)
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(_first(kind, error, path.name if path else "--set")) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path.name} holds {type(raw).__name__}, wanted a mapping of keys")
+    return raw
+
+
+def _first(kind: type[Settings], error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"])) or "settings"
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, list(kind.model_fields), n=1, cutoff=0.5)
+        meant = f"did you mean {close[0]!r}?" if close else f"wanted one of {', '.join(kind.model_fields)}"
+        return f"{where}: unknown key {key!r}: {meant}"
+    got = "" if first["type"] == "missing" else f", got {json.dumps(first['input'], default=str)[:80]}"
+    return f"{where}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}{got}"
