@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from factory import auditing, choosing, cleaning, judging, measuring, tracing
+from factory import auditing, choosing, cleaning, judging, measuring, rounds, tracing
 from factory.assemble import assemble
 from factory.judge import Judge, open_judge
 from factory.recipe import Recipe
+from factory.rounds import NO_LIMIT, Budget, Round, Source
 from factory.run import Run, open_run
 from factory.selecting import select
 from factory.steps import Piece
-from factory.teachers import parse_teacher
 
 
 class Judged(NamedTuple):
@@ -37,11 +36,14 @@ class Pieces(NamedTuple):
     selected: Piece | None
 
 
-def build(recipe: Recipe, *, runs: Path, out: Path | None = None, workers: int = 1, command: str = "") -> Path:
+def build(
+    recipe: Recipe, *, runs: Path, out: Path | None = None, workers: int = 1, command: str = "", budget: Budget = NO_LIMIT
+) -> Path:
     """Build the data set of a recipe and return its run directory.
 
     Whatever is finished already, in this run or in another beside it, is reused; a second call is a no-op. Killed at any
-    moment and called again, it ends in the same bytes, and asks a teacher only for the samples that were in flight.
+    moment and called again, it ends in the same bytes, and asks a teacher only for the samples that were in flight. Raises
+    UserError when the budget is reached; what was sampled is kept.
     """
     judge = open_judge(recipe.verify)
     with open_run(runs, recipe, out) as run:
@@ -52,30 +54,23 @@ def build(recipe: Recipe, *, runs: Path, out: Path | None = None, workers: int =
 
         cleaned = [read, unique, clean, checked]
         shards = tracing.shards(checked)
-        replayed, traces = _traces(run, recipe, shards, cleaned)
-        judged = [_judge(run, recipe, judge, shard, piece, workers) for shard, piece in zip(shards, traces, strict=True)]
+        with rounds.open_source(run, recipe, shards, cleaned, budget) as source:
+            judged = [_judge(run, recipe, judge, shard, source, workers) for shard in shards]
         doubts = auditing.audit(run.store, recipe.audit, cleaned, [(j.shard, j.verdicts) for j in judged], workers)
 
         difficulty = measuring.measure(run.store, [j.verdicts for j in judged])
         selected = select(run.store, recipe.select, judged, difficulty) if recipe.select else None
 
-        assemble(run, recipe, Pieces(cleaned, replayed, judged, doubts, difficulty, selected), command)
+        assemble(run, recipe, Pieces(cleaned, source.replayed, judged, doubts, difficulty, selected), command)
         return run.folder
 
 
-def _traces(
-    run: Run, recipe: Recipe, shards: Sequence[tracing.Shard], cleaned: Sequence[Piece]
-) -> tuple[Piece | None, list[Piece]]:
-    teacher = parse_teacher(recipe.teacher)
-    if teacher.kind == "replay":
-        replayed = tracing.replay(run.store, teacher.model, shards, cleaned, recipe.clean)
-        return replayed, [tracing.replayed_shard(run.store, replayed, shard) for shard in shards]
-    identity = tracing.identify(teacher, recipe.sample)
-    return None, [tracing.sample_shard(run.store, run.samples, recipe, teacher, identity, shard) for shard in shards]
-
-
-def _judge(run: Run, recipe: Recipe, judge: Judge | None, shard: tracing.Shard, traces: Piece, workers: int) -> Judged:
-    ruled = judging.judge_shard(run.store, recipe.traces, shard, traces, workers)
-    verdicts = judging.second_opinions(run.store, run.samples, judge, shard, traces, ruled) if judge else ruled
+def _judge(run: Run, recipe: Recipe, judge: Judge | None, shard: tracing.Shard, source: Source, workers: int) -> Judged:
+    done: list[Round] = []
+    while (traces := source.take(shard, done)) is not None:
+        ruled = judging.judge_shard(run.store, recipe.traces, shard, traces, workers)
+        verdicts = judging.second_opinions(run.store, run.samples, judge, shard, traces, ruled) if judge else ruled
+        done.append(Round(traces, ruled, verdicts))
+    traces, ruled, verdicts = rounds.together(run, recipe.sample, shard, done)
     examples = choosing.choose_shard(run.store, recipe.choose, shard, traces, verdicts)
     return Judged(shard, traces, ruled, verdicts, examples)

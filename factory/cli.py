@@ -40,7 +40,9 @@ def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.argument("recipe"),
-            click.option("--teacher", metavar="T", help="oracle, replay:FILE_OR_DATASET, openai:MODEL@URL or hf:MODEL."),
+            click.option(
+                "--teacher", metavar="T", help="oracle, replay:FILE_OR_DATASET, openai:MODEL@URL, vllm:MODEL, hf:MODEL."
+            ),
             click.option("--problems", multiple=True, metavar="FILE", help="Your problems instead of the recipe's; repeatable."),
             click.option(
                 "--benchmarks",
@@ -81,15 +83,27 @@ def plan(recipe: str, runs: Path, **changes: Any) -> None:
 @recipe_options
 @click.option("--out", type=Path, metavar="DIR", help="Write the run here instead of RUNS/<recipe>-<hash>.")
 @_workers
-def build(recipe: str, runs: Path, out: Path | None, workers: int, **changes: Any) -> None:
+@click.option("--budget-usd", type=click.FloatRange(0, min_open=True), metavar="X", help="Spend no more on samples in this call.")
+@click.option("--budget-tokens", type=click.IntRange(1), metavar="N", help="Use no more tokens for samples in this call.")
+def build(
+    recipe: str,
+    runs: Path,
+    out: Path | None,
+    workers: int,
+    budget_usd: float | None,
+    budget_tokens: int | None,
+    **changes: Any,
+) -> None:
     """Build the curated data set; call it again to go on after a stop, or to get what is there."""
     from factory.build import build as build_run
     from factory.describe import run_summary
     from factory.recipe import Changes, load_recipe
+    from factory.rounds import Budget
 
+    budget = Budget(budget_usd, budget_tokens)
     command = shlex.join(["factory", *sys.argv[1:]])
     resolved = load_recipe(recipe, Changes(**changes))
-    click.echo(run_summary(build_run(resolved, runs=runs, out=out, workers=workers, command=command)))
+    click.echo(run_summary(build_run(resolved, runs=runs, out=out, workers=workers, command=command, budget=budget)))
 
 
 @cli.command()
@@ -112,6 +126,26 @@ def verify(file: Path, out: Path | None, explain: int | None, audit: bool, **how
         click.echo(explain_row(wanted, explain))
     else:
         click.echo((audit_file if audit else grade_file)(wanted, out))
+
+
+@cli.command()
+@click.argument("run", type=Path)
+@click.argument("row")
+def why(run: Path, row: str) -> None:
+    """Tell the history of one ROW of a RUN: a problem, trace or example, by its id or the first digits of it."""
+    from factory.lineage import row_history
+
+    click.echo(row_history(run, row))
+
+
+@cli.command()
+@click.argument("run", type=Path)
+@click.argument("other", type=Path)
+def diff(run: Path, other: Path) -> None:
+    """Compare RUN with OTHER: settings, versions, and which problems entered, left or changed, with the reason."""
+    from factory.diff import diff_runs
+
+    click.echo(diff_runs(run, other))
 
 
 @cli.command()

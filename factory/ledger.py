@@ -11,7 +11,7 @@ import polars as pl
 
 from curation.files import write_table
 
-SHARD_ROWS = 2_000  # problems; with 4 traces of 50 kB each, 400 MB of text: what one step holds in memory
+SHARD_ROWS = 500  # problems; with 8 traces of 50 kB each, 200 MB of text: what one step holds in memory
 # {"step", "unit", "in", "kept", "dropped": {reason: rows}}, as funnel.json holds it; "rescued" where a judge accepted some of
 # the kept rows against the rule
 Count = dict[str, Any]

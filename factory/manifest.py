@@ -17,6 +17,7 @@ from curation.records import content_id
 from curation.verify import verifier_version
 from factory.judge import PROMPT_VERSION
 from factory.recipe import Recipe
+from factory.rounds import NO_LIMIT, price_for
 from factory.sampling import effective
 from factory.steps import Piece, file_digest
 from factory.teachers import parse_teacher
@@ -62,6 +63,8 @@ def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece
         "judge": _judge(pieces),
         "audit": pieces.audit.facts["found"],
         "tokens": {kind: sum(j.traces.facts[f"{kind}_tokens"] for j in pieces.judged) or None for kind in ("prompt", "completion")},
+        "cost": _cost(recipe, pieces),
+        "rounds": _rounds(pieces),
         "libraries": _versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -80,6 +83,22 @@ def _teacher(recipe: Recipe, pieces: Pieces) -> dict[str, Any]:
     first = next((t for j in pieces.judged for t in pl.read_parquet(j.traces.folder / "traces.parquet").head(1).to_dicts()), {})
     known = {key: first.get(key, "") for key in ("revision", "endpoint")}
     return {"spec": recipe.teacher, "model": teacher.model or teacher.kind, **known, "sampling": sampling}
+
+
+def _cost(recipe: Recipe, pieces: Pieces) -> dict[str, Any] | None:
+    """What the traces of this run cost at the known price, whenever they were bought; without lost and repeated requests."""
+    teacher = parse_teacher(recipe.teacher)
+    price = None if teacher.kind in ("oracle", "replay") else price_for(recipe, teacher, NO_LIMIT)
+    if price is None:
+        return None
+    prompt, completion = (sum(j.traces.facts[f"{kind}_tokens"] for j in pieces.judged) for kind in ("prompt", "completion"))
+    return {"usd": round((prompt * price.input_usd + completion * price.output_usd) / 1e6, 6), "price": price._asdict()}
+
+
+def _rounds(pieces: Pieces) -> list[dict[str, int]]:
+    """Problems, solved ones, traces and tokens of each round, over all shards; empty where there is one round only."""
+    shards = [j.traces.facts.get("rounds", []) for j in pieces.judged]
+    return [{key: sum(r[key] for r in same) for key in same[0]} for same in zip(*shards, strict=True)]
 
 
 def _by_teacher(pieces: Pieces) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+from curation.records import Trace
 from factory.prices import Price
 
 TEMPLATE_TOKENS = 64  # a chat template's own, at most: the longest default system prompt of a Qwen model has 20
@@ -52,6 +53,13 @@ class Meter:
         asked = self.prompt_tokens if prompt_tokens is None else prompt_tokens
         given = self.completion_tokens if completion_tokens is None else completion_tokens
         return (asked * self.price.input_usd + given * self.price.output_usd) / 1e6
+
+    def count(self, trace: Trace) -> None:
+        """An answer that came without a promise: of a model in this process."""
+        self.answers += trace.finish != "error"
+        self.cut += trace.finish == "length"
+        self.prompt_tokens += trace.prompt_tokens or 0
+        self.completion_tokens += trace.completion_tokens or 0
 
     def affords(self, worst: Spent) -> bool:
         prompt = self.prompt_tokens + self.promised_prompt + worst.prompt_tokens

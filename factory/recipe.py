@@ -81,14 +81,51 @@ class KnightsSource(Strict):
 Source = Annotated[HubSource | FileSource | CountdownSource | KnightsSource, Field(discriminator="kind")]
 
 
+class ModelPrice(Strict):
+    """US dollars for a million tokens, where configs/prices.yaml does not know them."""
+
+    input_usd: float = Field(ge=0)
+    output_usd: float = Field(ge=0)
+
+
 class Sample(Strict):
-    """Values sent to the teacher. None: the server's own default, and recorded as such."""
+    """Values sent to the teacher, None: the server's own default, and recorded as such; how many; and how they are fetched."""
 
     per_problem: int = Field(1, ge=1)
+    until_correct: int = Field(0, ge=0)  # problems with fewer correct ones get another round of `per_problem`
+    at_most: int | None = Field(None, ge=1)  # samples of a problem over all rounds; None: four rounds
+    on_cut: Literal["set-aside", "continue"] = "set-aside"  # an answer cut at max_tokens is never sampled again from zero
+    total_tokens: int | None = Field(None, ge=1)  # of a continued answer, None: four times max_tokens
+
+    api: Literal["chat", "completions"] = "chat"  # completions: the prompt is sent as it is, chat template and all
     temperature: float | None = Field(None, ge=0)
     top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=-1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    stop: list[str] | None = None
     max_tokens: int = Field(16_384, ge=1)
     seed: int | None = None
+
+    timeout_s: float = Field(1800, gt=0)  # of silence
+    in_flight: int = Field(512, ge=1)  # at most, for each endpoint
+    retries: int = Field(5, ge=0)
+    stream: bool | None = None
+    price: ModelPrice | None = None
+
+    def most_per_problem(self) -> int:
+        """Samples that a problem may get over all rounds."""
+        return max(self.per_problem, self.at_most or 4 * self.per_problem) if self.until_correct else self.per_problem
+
+
+class Engine(Strict):
+    """How the vllm: teacher starts its server."""
+
+    tensor_parallel: int = Field(1, ge=1)
+    data_parallel: int = Field(1, ge=1)
+    port: int | None = Field(None, ge=1, le=65535)  # None: a free one
+    ready_s: float = Field(1800, gt=0)  # loading a large model takes half an hour
+    restarts: int = Field(3, ge=0)
+    arguments: list[str] = []  # further ones, as `vllm serve` takes them
 
 
 class Traces(Strict):
@@ -123,6 +160,7 @@ class Recipe(Strict):
     limit: int | None = Field(None, ge=1)  # read no more than this many problems
     clean: Clean = Clean()
     sample: Sample = Sample()
+    engine: Engine = Engine()
     traces: Traces = Traces()
     verify: Verify = Verify()
     audit: Audit = Audit()
@@ -168,6 +206,7 @@ def load_recipe(name_or_path: str, changes: Changes = NO_CHANGES) -> Recipe:
             f"{path.name} says recipe: {raw.get('recipe')!r}, this factory reads version {RECIPE_VERSION}: "
             "install the cot-factory it was written for, or bring it up to date"
         )
+    _name_benchmarks(raw)
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
@@ -196,6 +235,23 @@ def _benchmarks_in(paths: Sequence[Path]) -> list[dict[str, str]]:
     return [{"name": f.name.split(".")[0], "path": str(f)} for f in files]
 
 
+def _name_benchmarks(raw: dict[str, Any]) -> None:
+    """Put the entries of configs/benchmarks.yaml in place of their names, so that the resolved recipe says what is read."""
+    clean = raw.get("clean")
+    listed = clean.get("benchmarks") if isinstance(clean, dict) else None
+    if isinstance(clean, dict) and isinstance(listed, list):
+        clean["benchmarks"] = [_named_benchmark(entry) if isinstance(entry, str) else entry for entry in listed]
+
+
+def _named_benchmark(name: str) -> dict[str, Any]:
+    known = _read_yaml(CONFIGS / "benchmarks.yaml")
+    if name not in known:
+        raise UserError(f"clean.benchmarks: no benchmark {name!r}{_nearest(name, list(known))}; there are {', '.join(known)}")
+    if where := known[name].get("get"):
+        raise UserError(f"clean.benchmarks: {name} cannot be read from the Hub: get {where} and name the file with --benchmarks")
+    return {"name": name, **known[name]}
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
@@ -211,11 +267,19 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
     if not equals:
         raise UserError(f"--set {assignment}: wanted KEY=VALUE, such as --set choose.per_problem=2")
     *parents, last = dotted.strip().split(".")
+    group: Any = raw
     for key in parents:
-        raw = raw.setdefault(key, {})
-        if not isinstance(raw, dict):
+        group = group[_place(group, key, assignment)] if isinstance(group, list) else group.setdefault(key, {})
+        if not isinstance(group, dict | list):
             raise UserError(f"--set {assignment}: {key} is a value, not a group of keys")
-    raw[last] = yaml.safe_load(text)
+    group[_place(group, last, assignment) if isinstance(group, list) else last] = yaml.safe_load(text)
+
+
+def _place(group: list[Any], key: str, assignment: str) -> int:
+    """The place that a key such as the 0 of select.0.size names in a list."""
+    if not key.isdigit() or int(key) >= len(group):
+        raise UserError(f"--set {assignment}: {key} is no place in a list of {len(group)}: wanted a number from 0")
+    return int(key)
 
 
 def _nearest(word: str, known: list[str]) -> str:

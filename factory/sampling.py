@@ -89,9 +89,7 @@ class Answer(NamedTuple):
 
 def answered(request: Request, identity: Identity, answer: Answer) -> Trace:
     """The trace of an answer; thinking comes from the reasoning field, else from the text (`curation.thinking`)."""
-    thought = split_thinking(answer.text)
-    apart = bool(answer.reasoning and answer.reasoning.strip())  # DeepSeek and vLLM send "" or null where there is none
-    reasoning = answer.reasoning.strip() if answer.reasoning and apart else thought.reasoning
+    reasoning, text = _parts(request, answer)
     return trace(
         problem_id=request.problem_id,
         index=request.index,
@@ -100,13 +98,28 @@ def answered(request: Request, identity: Identity, answer: Answer) -> Trace:
         endpoint=identity["endpoint"],
         sampling=canonical_json(identity["sampling"]),
         reasoning=reasoning,
-        answer_text=answer.text.strip() if apart else thought.answer,
+        answer_text=text,
         finish=answer.finish,
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
         seconds=answer.seconds,
         error=answer.error,
     )
+
+
+def _parts(request: Request, answer: Answer) -> tuple[str | None, str]:
+    """(reasoning, answer) of an answer. White space at a cut is kept on both sides: the two are put together again."""
+    if request.prefix:
+        return answer.reasoning or None, answer.text
+    tail = ""
+    if answer.finish == "length":
+        last = answer.text or answer.reasoning or ""
+        tail = last[len(last.rstrip()) :]
+    apart = bool(answer.reasoning and answer.reasoning.strip())  # DeepSeek and vLLM send "" or null where there is none
+    thought = split_thinking(answer.text)
+    reasoning = answer.reasoning.strip() if answer.reasoning and apart else thought.reasoning
+    text = answer.text.strip() if apart else thought.answer
+    return (reasoning + tail, "") if reasoning is not None and not text else (reasoning, text + tail)
 
 
 def sample(

@@ -69,6 +69,14 @@ def once(
     return _read(name, key, final, reused=False)
 
 
+def is_finished(
+    store: Path, name: str, settings: object, inputs: Sequence[str], stale: Callable[[Facts], bool] = lambda facts: False
+) -> bool:
+    """Would `once` find this piece?"""
+    folder = store / f"{name}-{content_id(name, settings, list(inputs))}"
+    return folder.is_dir() and not stale(_read(name, "", folder, reused=True).facts)
+
+
 def _finish(folder: Path, work: Callable[[Path], Facts], settings: object, inputs: Sequence[str]) -> None:
     started = time.monotonic()
     facts = work(folder)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +19,7 @@ from factory.progress import track
 from factory.recipe import Recipe, Sample
 from factory.replay import index_problems, match, open_replay, to_trace
 from factory.rules import Clean
-from factory.sampling import Identity, Request, Sampling, effective, sample
+from factory.sampling import Identity, Sampling, effective
 from factory.steps import Facts, Piece, file_digest, once
 from factory.teachers import Teacher
 
@@ -48,31 +46,8 @@ def messages(recipe: Recipe, problem: Problem) -> tuple[Message, ...]:
     return (*system, {"role": "user", "content": recipe.prompt.replace("{problem}", problem.prompt)})
 
 
-def sample_shard(store: Path, samples: Path, recipe: Recipe, teacher: Teacher, identity: Identity, shard: Shard) -> Piece:
-    """Ask a teacher for the traces of one shard. A piece in which requests failed is done again by the next build."""
-    settings = {"teacher": identity, "system": recipe.system, "prompt": recipe.prompt, "n": recipe.sample.per_problem}
-
-    def work(folder: Path) -> Facts:
-        problems = problems_of(shard)
-        numbered = itertools.product(problems, range(recipe.sample.per_problem))
-        arriving: Iterator[Trace]
-        if teacher.kind == "oracle":
-            arriving = (oracle.solve(p, index) for p, index in numbered)
-        else:
-            requests = (Request(p.id, index, messages(recipe, p)) for p, index in numbered)
-            ask = partial(teachers.ask, teacher, identity, sampling=to_sampling(recipe.sample))
-            arriving = sample(requests, ask=ask, identity=identity, journal_folder=samples)
-        traces = list(track(arriving, "sample", len(problems) * recipe.sample.per_problem, "traces"))
-        order = {p.id: n for n, p in enumerate(problems)}
-        traces.sort(key=lambda t: (order[t.problem_id], t.index))
-        write_table(to_frame(traces, Trace), folder / "traces.parquet")
-        return _trace_facts(traces)
-
-    return once(store, "traces", settings, [shard.digest], work, stale=lambda facts: facts["failed"] > 0)
-
-
 def to_sampling(values: Sample) -> Sampling:
-    return Sampling(**values.model_dump(exclude={"per_problem"}))
+    return Sampling(**values.model_dump(include=set(Sampling.model_fields)))
 
 
 def identify(teacher: Teacher, values: Sample) -> Identity:
@@ -80,7 +55,16 @@ def identify(teacher: Teacher, values: Sample) -> Identity:
     if teacher.kind == "oracle":
         return {"model": "oracle", "revision": oracle.VERSION, "endpoint": "", "sampling": {}}
     model = teachers.identity(teacher)
-    return {"model": model.name, "revision": model.revision, "endpoint": model.endpoint, "sampling": effective(to_sampling(values))}
+    said = effective(to_sampling(values), teachers.ignored(teacher))
+    found: Identity = {"model": model.name, "revision": model.revision, "endpoint": model.endpoint, "sampling": said}
+    return {**found, "template": model.template} if model.template else found
+
+
+def write_traces(traces: Iterable[Trace], folder: Path) -> Facts:
+    """The traces of a piece, and their counts."""
+    traces = list(traces)
+    write_table(to_frame(traces, Trace), folder / "traces.parquet")
+    return _trace_facts(traces)
 
 
 def _trace_facts(traces: Iterable[Trace]) -> Facts:

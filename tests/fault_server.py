@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -144,7 +145,10 @@ async def _misbehave(fault: str, request: web.Request, body: dict[str, Any], pro
         return web.json_response({"error": {"message": "stream is not supported here"}}, status=400)
     if fault == "counts":  # one token for each word of "1 2 3 ...", as many as allowed, going on after a prefix
         whole = _counting(body, prompt)
-    if fault in ("ok", "slow", "no-stream", "counts"):
+    if fault in ("solve", "solve-slowly"):
+        whole = _solution(body, prompt)
+        await asyncio.sleep(0.02 if fault == "solve-slowly" else 0)
+    if fault in ("ok", "slow", "no-stream", "counts", "solve", "solve-slowly"):
         return await _answer(request, body, whole)
     if fault in STREAMS and "stream" in body:
         return await _stream(request, body, whole, fault)
@@ -172,6 +176,14 @@ async def _misbehave(fault: str, request: web.Request, body: dict[str, Any], pro
 
 
 STREAMS = ("comments", "drip", "stream-cut", "stream-error", "stream-garbage", "stream-reset")
+
+
+def _solution(body: dict[str, Any], prompt: str) -> dict[str, Any]:
+    """`solve 42 3 ...`: 42 is right, and one answer in three says so, by the seed."""
+    _, answer, hard, *_ = prompt.split()
+    right = zlib.crc32(f"{prompt}{body.get('seed')}".encode()) % int(hard) == 0
+    said = f"<think>\nthinking with seed {body.get('seed')}\n</think>\n\nIt is \\boxed{{{answer if right else -1}}}."
+    return completion(said, usage={"prompt_tokens": 20, "completion_tokens": 100})
 
 
 def _counting(body: dict[str, Any], prompt: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from curation.records import Trace
 from factory.meter import Meter
 from factory.sampling import Request, Sampling, effective
 from factory.teachers import chat_completion, openai
-from factory.teachers.sending import request_body
+from factory.teachers.wording import request_body
 
 FAST = Sampling(max_tokens=64, retries=3, timeout_s=5)
 

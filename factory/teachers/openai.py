@@ -37,6 +37,7 @@ def sample(
     identity: Identity | None = None,
     meter: Meter | None = None,
     watch: Watch | None = None,
+    stop: threading.Event | None = None,
 ) -> Iterator[Trace]:
     """The trace of each request as soon as it is complete, in any order; requests are pulled as places come free.
 
@@ -44,14 +45,15 @@ def sample(
     at one is tried at another; each trace says who gave it. A request None means: none just now, ask again. The key comes
     from FACTORY_API_KEY, or else OPENAI_API_KEY, unless the URL holds credentials. Passing failures are tried again
     `sampling.retries` times; what still fails is a trace with finish "error". Where the meter's budget is reached it ends
-    early. Closing the iterator cancels what is in flight. Raises UserError when no endpoint can be reached or all refuse (401,
-    403, 404) before their first answer, and when later 20 requests in a row fail for a reason that is not their own.
+    early. Closing the iterator, or setting `stop`, cancels what is in flight. Raises UserError when no endpoint can be reached
+    or all refuse (401, 403, 404) before their first answer, and when later 20 requests in a row fail for a reason that is not
+    their own.
     """
     endpoints = [_endpoint(one, sampling) for one in url.split(",")]
     said = effective(sampling, ignored(model, endpoints[0].public))
     known = identity or Identity(model=model, revision="", endpoint=endpoints[0].public, sampling=said)
     failures_in_a_row = 0
-    with contextlib.closing(_outcomes(endpoints, iter(requests), known, sampling, meter or Meter(), watch)) as outcomes:
+    with contextlib.closing(_outcomes(endpoints, iter(requests), known, sampling, meter or Meter(), watch, stop)) as outcomes:
         for trace, failure in outcomes:
             yield trace
             failures_in_a_row = 0 if failure is None else failures_in_a_row + (failure.kind != "request")
@@ -69,12 +71,13 @@ def _outcomes(
     sampling: Sampling,
     meter: Meter,
     watch: Watch | None,
+    stop: threading.Event | None,
 ) -> Generator[Outcome, None, None]:
     done: queue.SimpleQueue[Outcome | Exception | None] = queue.SimpleQueue()
     started: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, Sender]] = queue.SimpleQueue()
 
     async def send() -> None:
-        sender = Sender(endpoints, requests, done.put, identity, sampling, meter, watch)
+        sender = Sender(endpoints, requests, done.put, identity, sampling, meter, watch, stop)
         asyncio.get_running_loop().call_soon(started.put, (asyncio.get_running_loop(), sender))
         await sender.run()
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import heapq
+import threading
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, NamedTuple, Protocol
@@ -23,6 +24,7 @@ from factory.meter import Meter, Spent, worst_case
 from factory.sampling import Answer, Identity, Request, Sampling, answered, effective
 from factory.teachers import chat_completion, engine_metrics
 from factory.teachers.chat_completion import Call, Failure
+from factory.teachers.wording import first_refusal, request_body
 
 LONGEST_WAIT_S = 600.0  # a server that asks for more (a daily quota) is not waited for
 CONNECT_S = 30.0
@@ -82,9 +84,11 @@ class Sender:
         sampling: Sampling,
         meter: Meter,
         watch: Watch | None,
+        stop: threading.Event | None,
     ) -> None:
         self.endpoints, self.requests, self.deliver = endpoints, requests, deliver
         self.identity, self.sampling, self.meter, self.watch = identity, sampling, meter, watch
+        self._stop_asked = stop
         self._again: list[tuple[float, int, _Job]] = []
         self._numbers = count()
         self._held: Request | None = None  # pulled, and too dear for what is left of the budget
@@ -294,6 +298,8 @@ class Sender:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
+            if self._stop_asked is not None and self._stop_asked.is_set():
+                self._end(None)
             for endpoint in self.endpoints:
                 endpoint.limiter.tick(self._loop.time())
             self._count()
@@ -323,31 +329,3 @@ def _load(failure: Failure) -> limiter.Outcome:
     if failure.status == 429:
         return "refused"
     return "trouble" if failure.kind in ("again", "unreachable") else "answered"
-
-
-def request_body(request: Request, model: str, sampling: Sampling, said: dict[str, Any]) -> dict[str, Any]:
-    """The JSON of one request: chat, raw completion, or either one going on from the prefix of a cut answer."""
-    values = {k: v for k, v in said.items() if k != "api"}
-    if sampling.seed is not None and "seed" in values:
-        values["seed"] = sampling.seed + request.index
-    if request.max_tokens is not None:
-        values["max_tokens"] = request.max_tokens
-    if sampling.api == "completions":
-        (only,) = request.messages
-        return {"model": model, "prompt": only["content"] + request.prefix, **values}
-    if not request.prefix:
-        return {"model": model, "messages": list(request.messages), **values}
-    # vLLM and SGLang: the last message is open, and the model goes on in it.
-    messages = [*request.messages, {"role": "assistant", "content": request.prefix}]
-    return {"model": model, "messages": messages, "continue_final_message": True, "add_generation_prompt": False, **values}
-
-
-def first_refusal(failure: Failure, endpoint: str, model: str) -> str:
-    wanted = {
-        401: "a key it accepts: set FACTORY_API_KEY",
-        402: "an account with money: see to its balance",
-        403: "a key with the right to this model: set FACTORY_API_KEY",
-        404: f"a chat completions endpoint that serves {model!r}: check the URL and the model's name",
-        None: "a server: start it or correct the URL",
-    }
-    return f"the endpoint {endpoint} {failure.why}; wanted {wanted.get(failure.status, 'a chat completion: check the URL')}"

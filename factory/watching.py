@@ -1,0 +1,98 @@
+"""What a person sees while a teacher is sampled, and what other programs read: progress.json in the run's folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from curation.files import write_atomic
+from factory.meter import Meter
+from factory.progress import say
+
+PLAIN_EVERY_S = 10.0
+FILE_EVERY_S = 2.0
+RATE_OVER_S = 60.0  # tokens a second are those of the last minute
+
+
+class Watching:
+    """`show` is called again and again while the build waits for the teacher."""
+
+    def __init__(self, folder: Path, meter: Meter, total: int) -> None:
+        self.folder, self.meter, self.total = folder, meter, total
+        self.before = 0  # samples of the shards and rounds that are finished
+        self._started = self._said = time.monotonic()
+        self._wrote = float("-inf")
+        self._tokens: list[tuple[float, int]] = [(self._started, 0)]
+
+    def show(self, done: int, of: int) -> None:
+        now = time.monotonic()
+        tokens = max(self.meter.completion_tokens, self.meter.pieces)
+        self._tokens = [(t, n) for t, n in self._tokens if now - t <= RATE_OVER_S] + [(now, tokens)]
+        last = done == of
+        if now - self._wrote >= FILE_EVERY_S or last:
+            self._wrote = now
+            write_atomic(self.folder / "progress.json", json.dumps(self.facts(done), indent=1) + "\n")
+        if sys.stderr.isatty():
+            end = "\r\033[K" if last else ""
+            print(f"\r\033[K{self.line(done)[:200]}{end}", end="", file=sys.stderr, flush=True)
+        elif now - self._said >= PLAIN_EVERY_S:
+            self._said = now
+            say(self.line(done))
+
+    def finished(self, samples: int) -> None:
+        """A shard's round is over and counts from now on; another round adds to the total."""
+        self.before += samples
+        self.total = max(self.total, self.before)
+
+    def facts(self, done: int) -> dict[str, Any]:
+        m = self.meter
+        answered = max(1, m.answers + m.failed)
+        seconds = time.monotonic() - self._started
+        left = self.total - self.before - done
+        return {
+            "done": self.before + done,
+            "total": self.total,
+            "reused": m.reused,
+            "tokens_per_s": round(self._rate(), 1),
+            "in_flight": m.in_flight,
+            "limit": round(m.limit),
+            "starts_per_s": None if m.rate is None else round(m.rate, 2),
+            "retries": m.retries,
+            "refused": m.refused,
+            "failed_over": m.failed_over,
+            "failed": m.failed,
+            "cut": m.cut,
+            "truncation_rate": round(m.cut / answered, 4),
+            "correct_rate": round(m.correct / m.judged, 4) if m.judged else None,
+            "prompt_tokens": m.prompt_tokens,
+            "completion_tokens": m.completion_tokens,
+            "usd": None if (usd := m.usd()) is None else round(usd, 4),
+            "seconds": round(seconds, 1),
+            "seconds_left": round(left * seconds / (m.answers + m.failed), 1) if m.answers + m.failed else None,
+        }
+
+    def line(self, done: int) -> str:
+        f = self.facts(done)
+        parts = [
+            f"sample: {f['done']:,} of {f['total']:,}",
+            f"{f['tokens_per_s']:,.0f} tokens/s",
+            f"{f['in_flight']} in flight (limit {f['limit']}" + (f", {f['starts_per_s']:g}/s)" if f["starts_per_s"] else ")"),
+            f"{f['truncation_rate']:.1%} cut",
+        ]
+        parts += [f"{f[name]:,} {name}" for name in ("retries", "refused", "failed") if f[name]]
+        parts += [f"{f['correct_rate']:.1%} correct"] if f["correct_rate"] is not None else []
+        parts += [f"${f['usd']:,.2f}"] if f["usd"] else []
+        parts += [f"{_duration(f['seconds_left'])} left"] if f["seconds_left"] is not None else []
+        return ", ".join(parts)
+
+    def _rate(self) -> float:
+        (began, first), (now, last) = self._tokens[0], self._tokens[-1]
+        return (last - first) / (now - began) if now > began else 0.0
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = int(seconds) // 3600, int(seconds) // 60 % 60
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{int(seconds) % 60:02}s"

@@ -1,0 +1,218 @@
+"""Builds with a teacher behind a real endpoint: rounds, budgets, cut answers, crashes, and what a person watches."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from fault_server import FaultServer, serve_faults
+
+from curation.errors import UserError
+from factory import journal
+from factory.build import build
+from factory.recipe import Changes, Recipe, load_recipe
+from factory.rounds import Budget
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultServer]:
+    with serve_faults() as running:
+        yield running
+
+
+def recipe(folder: Path, url: str, prompts: list[str], *assignments: str) -> Recipe:
+    """A recipe whose prompts are what the fault server is told; its answers are judged against the second word."""
+    path = folder / "problems.jsonl"
+    path.write_text("".join(json.dumps({"problem": p, "answer": p.split()[1]}) + "\n" for p in prompts))
+    plain = (
+        "prompt='{problem}'",
+        "clean.near_duplicates=null",
+        "clean.benchmarks=[]",
+        "sample.temperature=null",
+        "sample.top_p=null",
+    )
+    sizes = ("sample.per_problem=1", "sample.max_tokens=1000", "sample.seed=1")
+    changes = Changes(problems=(str(path),), teacher=f"openai:m@{url}", assignments=(*plain, *sizes, *assignments))
+    return load_recipe("openr1-math", changes)
+
+
+def hard(tag: str, *rarities: int) -> list[str]:
+    return [f"solve {n + 10} {rarity} of {tag} number {n}" for n, rarity in enumerate(rarities)]
+
+
+def sent(server: FaultServer, tag: str) -> int:
+    return sum(f"of {tag} " in seen.prompt for seen in server.seen)
+
+
+def funnel(run: Path) -> dict[str, dict[str, Any]]:
+    return {line["step"]: line for line in json.loads((run / "funnel.json").read_text())}
+
+
+def test_hard_problems_get_more_samples_until_enough_are_right_or_the_cap(tmp_path: Path, server: FaultServer) -> None:
+    prompts = hard("rounds", *[1] * 10, *[3] * 10, *[10**9] * 2)
+    run = build(
+        recipe(tmp_path, server.url, prompts, "sample.per_problem=2", "sample.until_correct=1", "sample.at_most=7"),
+        runs=tmp_path / "runs",
+    )
+    lines = funnel(run)
+    assert lines["round 1"]["in"] == 22 and lines["round 1"]["kept"] >= 10
+    assert [lines[f"round {n + 1}"]["in"] for n in (1, 2, 3)] == [lines[f"round {n}"]["dropped"]["asked_again"] for n in (1, 2, 3)]
+    assert lines["round 4"]["dropped"]["given_up"] >= 2
+    told = json.loads((run / "manifest.json").read_text())["rounds"]
+    assert sum(r["solved"] for r in told) + lines["round 4"]["dropped"]["given_up"] == 22
+    assert sum(r["traces"] for r in told) == sent(server, "rounds") and told[3]["completion_tokens"] == told[3]["traces"] * 100
+    traces = pl.read_parquet(run / "traces" / "*.parquet")
+    counts = dict(traces.group_by("problem_id").len().iter_rows())
+    assert set(counts.values()) <= {2, 4, 6, 7} and 7 in counts.values() and 2 in counts.values()
+    assert lines["verify"]["in"] == traces.height
+    again = build(
+        recipe(tmp_path, server.url, prompts, "sample.per_problem=2", "sample.until_correct=1", "sample.at_most=7"),
+        runs=tmp_path / "runs",
+    )
+    assert again == run and sent(server, "rounds") == traces.height
+
+
+def test_a_larger_first_round_buys_only_what_is_missing(tmp_path: Path, server: FaultServer) -> None:
+    prompts = hard("growing", *[1] * 6)
+    build(recipe(tmp_path, server.url, prompts), runs=tmp_path / "runs")
+    build(recipe(tmp_path, server.url, prompts, "sample.per_problem=3"), runs=tmp_path / "runs")
+    assert sent(server, "growing") == 18
+
+
+def test_changing_the_choice_or_the_list_buys_nothing(tmp_path: Path, server: FaultServer) -> None:
+    prompts = hard("changing", *[1] * 6)
+    build(recipe(tmp_path, server.url, prompts), runs=tmp_path / "runs")
+    build(recipe(tmp_path, server.url, list(reversed(prompts[:4])), "choose.rule=shortest"), runs=tmp_path / "runs")
+    assert sent(server, "changing") == 6
+
+
+def test_another_system_prompt_endpoint_or_value_is_bought(tmp_path: Path, server: FaultServer) -> None:
+    prompts = hard("keys", 1)
+    build(recipe(tmp_path, server.url, prompts), runs=tmp_path / "runs")
+    for assignment in ("system=Be brief.", "sample.temperature=0.7", "sample.max_tokens=999", "prompt='{problem} again'"):
+        build(recipe(tmp_path, server.url, prompts, assignment), runs=tmp_path / "runs")
+    assert sent(server, "keys") == 5
+    with serve_faults() as other:
+        build(recipe(tmp_path, other.url, prompts), runs=tmp_path / "runs")
+        assert len(other.seen) == 1
+
+
+def test_a_budget_stops_cleanly_keeps_all_and_the_next_call_goes_on(tmp_path: Path, server: FaultServer) -> None:
+    wanted = recipe(tmp_path, server.url, hard("budget", *[1] * 40), "sample.max_tokens=150")
+    for call in range(1, 3):
+        with pytest.raises(UserError, match=r"the budget is reached after .* goes on from there with a new budget"):
+            build(wanted, runs=tmp_path / "runs", budget=Budget(tokens=1700))
+        bought = sent(server, "budget")
+        assert 12 * call <= bought <= 14 * call  # 120 tokens each; the last are held back while they might cost more
+        assert len(journal.read_journal(tmp_path / "runs" / ".samples")) == bought
+    build(wanted, runs=tmp_path / "runs", budget=Budget(tokens=10**6))
+    assert sent(server, "budget") == 40
+
+
+def test_a_budget_in_dollars_needs_a_price_and_the_manifest_has_the_cost(tmp_path: Path, server: FaultServer) -> None:
+    prompts = hard("dollars", *[1] * 10)
+    priced = ("sample.price.input_usd=1", "sample.price.output_usd=10", "sample.max_tokens=150")
+    wanted = recipe(tmp_path, server.url, prompts, *priced)
+    with pytest.raises(UserError, match=r"the budget is reached after .* \$0\.00"):
+        build(wanted, runs=tmp_path / "runs", budget=Budget(usd=0.005))
+    assert 1 <= sent(server, "dollars") <= 5  # 0.00102 each
+    run = build(wanted, runs=tmp_path / "runs")
+    cost = json.loads((run / "manifest.json").read_text())["cost"]
+    assert cost["usd"] == pytest.approx(10 * (20 * 1 + 100 * 10) / 1e6)
+    assert cost["price"]["source"] == "the recipe"
+    unknown = wanted.model_copy(
+        update={"teacher": "openai:m@https://unknown.example", "sample": wanted.sample.model_copy(update={"price": None})}
+    )
+    with pytest.raises(UserError, match=r"--budget-usd: no price is known for 'm'"):
+        build(unknown, runs=tmp_path / "runs", budget=Budget(usd=1))
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_cut_answers_go_on_from_where_they_stopped_and_are_never_paid_from_zero(
+    tmp_path: Path, server: FaultServer, api: str
+) -> None:
+    prompts = [f"counts {n} of {api} words" for n in (5, 19, 35, 80)]
+    aside = recipe(tmp_path, server.url, prompts, "sample.max_tokens=10", f"sample.api={api}")
+    if api == "completions":
+        aside = aside.model_copy(update={"prompt": "{problem}\nassistant\n"})
+    cut = build(aside, runs=tmp_path / "runs")
+    assert dict(pl.read_parquet(cut / "traces" / "*.parquet").group_by("finish").len().iter_rows()) == {"stop": 1, "length": 3}
+    assert sent(server, api) == 4
+    continued = aside.model_copy(update={"sample": aside.sample.model_copy(update={"on_cut": "continue", "total_tokens": 40})})
+    run = build(continued, runs=tmp_path / "runs")
+    traces = {t["completion_tokens"]: t for t in pl.read_parquet(run / "traces" / "*.parquet").to_dicts()}
+    assert {n: t["finish"] for n, t in traces.items()} == {5: "stop", 19: "stop", 35: "stop", 40: "length"}
+    assert sent(server, api) == 4 + 1 + 3 + 3
+    for n, trace in traces.items():
+        words = f"{trace['reasoning']} {trace['answer_text']}".split()
+        assert words == [str(w + 1) for w in range(n)]
+    assert json.loads(traces[40]["sampling"])["total_tokens"] == 40
+    build(continued, runs=tmp_path / "runs")
+    assert sent(server, api) == 11
+
+
+def test_progress_is_a_file_for_other_programs(tmp_path: Path, server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
+    run = build(recipe(tmp_path, server.url, hard("watched", *[1] * 12)), runs=tmp_path / "runs")
+    told = json.loads((run / "progress.json").read_text())
+    assert (told["done"], told["total"], told["completion_tokens"], told["usd"]) == (12, 12, 1200, 0.0)
+    assert {"tokens_per_s", "in_flight", "limit", "retries", "truncation_rate", "correct_rate", "seconds_left"} <= told.keys()
+    assert "\x1b" not in capsys.readouterr().err  # no terminal: no bars
+
+
+def test_failed_requests_are_asked_again_by_the_next_build(tmp_path: Path, server: FaultServer) -> None:
+    prompts = [*hard("failing", 1, 1), "400/solve 12 1 of failing now"]
+    wanted = recipe(tmp_path, server.url, prompts)
+    run = build(wanted, runs=tmp_path / "runs")
+    assert funnel(run)["sound"]["dropped"] == {"request_failed": 1}
+
+
+def start(folder: Path, url: str, prompts: list[str]) -> subprocess.Popen[str]:
+    asked = recipe(folder, url, prompts, "sample.per_problem=2", "sample.in_flight=8").model_dump_json()
+    program = (
+        "import sys; from pathlib import Path; from factory.build import build; from factory.recipe import Recipe; "
+        "build(Recipe.model_validate_json(sys.argv[1]), runs=Path(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", program, asked, str(folder / "runs")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+
+
+def kill_again_and_again(folder: Path, server: FaultServer, tag: str, kills: int, problems: int) -> int:
+    """Kills of one build at random moments while samples arrive; then it runs to its end. Returns how often it was killed."""
+    prompts = [f"solve-slowly {n + 10} 2 of {tag} number {n}" for n in range(problems)]
+    moments, killed, seen = random.Random(5), 0, 0
+    while True:
+        process = start(folder, server.url, prompts)
+        target = seen + moments.randint(1, max(2, 4 * problems // (kills + 1)))
+        while process.poll() is None and (killed == kills or sent(server, tag) < target):
+            time.sleep(0.01)
+        if process.poll() is not None:
+            _, errors = process.communicate()
+            assert process.returncode == 0, errors
+            return killed
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        killed, seen = killed + 1, sent(server, tag)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_like_an_undisturbed_build(tmp_path: Path, server: FaultServer) -> None:
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "whole").mkdir()
+    killed = kill_again_and_again(tmp_path / "killed", server, "killed", 6, 120)
+    assert killed >= 4
+    asked = sent(server, "killed")
+    kill_again_and_again(tmp_path / "whole", server, "killed", 0, 120)
+    stores = [journal.read_journal(tmp_path / name / "runs" / ".samples") for name in ("killed", "whole")]
+    texts = [sorted((t.answer_text, t.index) for t in s.values()) for s in stores]
+    assert texts[0] == texts[1] and len(texts[0]) == 240
+    assert 240 <= asked <= 240 + 8 * killed
