@@ -150,26 +150,6 @@ def diff(run: Path, other: Path) -> None:
 
 @cli.command()
 @click.argument("run", type=Path)
-@click.argument("row")
-def why(run: Path, row: str) -> None:
-    """Tell the history of one ROW of a RUN: a problem, trace or example, by its id or the first digits of it."""
-    from factory.lineage import row_history
-
-    click.echo(row_history(run, row))
-
-
-@cli.command()
-@click.argument("run", type=Path)
-@click.argument("other", type=Path)
-def diff(run: Path, other: Path) -> None:
-    """Compare RUN with OTHER: settings, versions, and which problems entered, left or changed, with the reason."""
-    from factory.diff import diff_runs
-
-    click.echo(diff_runs(run, other))
-
-
-@cli.command()
-@click.argument("run", type=Path)
 @click.argument("repo")
 @click.option("--public", is_flag=True, help="Make a new repository public; without it, it is private.")
 @click.option("--dry-run", is_flag=True, help="Say what would be uploaded, and upload nothing.")

@@ -110,6 +110,8 @@ def _funnel_lines(funnel: list[dict[str, Any]]) -> list[str]:
         dropped = ", ".join(f"{n:,} {reason}" for reason, n in line["dropped"].items()) or "-"
         if "rescued" in line:
             dropped += f" (of the kept, {line['rescued']:,} rejected by the rule and accepted by the judge)"
+        if "repeated" in line:
+            dropped += f" (and {line['repeated']:,} of the kept stand again)"
         first, *rest = textwrap.wrap(dropped, 70) or ["-"]
         lines.append(f"{line['step']:<14} {line['unit']:<9} {line['in']:>9,} {line['kept']:>9,}   {first}")
         lines += [" " * 47 + more for more in rest]

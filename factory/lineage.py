@@ -74,7 +74,8 @@ def _problem(run: Path, problem_id: str) -> Iterator[str]:
             yield f"{step:<14} dropped: {dropped[step]['reason']} {dropped[step]['detail']}".rstrip()
             break
         yield f"{step:<14} kept"
-    for pair in _rows(run, "duplicates.parquet", (pl.col("kept_id") == problem_id) | (pl.col("dropped_id") == problem_id)):
+    either = (pl.col("kept_id") == problem_id) != (pl.col("dropped_id") == problem_id)
+    for pair in _rows(run, "duplicates.parquet", either):
         other = f"stands for {pair['dropped_id']}" if pair["kept_id"] == problem_id else f"repeats {pair['kept_id']}"
         yield f"{'':<14} {other} ({pair['method']}, {pair['similarity']:.3f})"
     for hit in _rows(run, "contamination.parquet", pl.col("problem_id") == problem_id):

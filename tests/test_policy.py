@@ -28,8 +28,6 @@ FLAGS = {
     "verify": {"--gold", "--response", "--domain", "--out", "--explain", "--audit", "--workers"},
     "why": set(),
     "diff": set(),
-    "why": set(),
-    "diff": set(),
     "push": {"--public", "--dry-run"},
     "view": {"--port", "--no-browser"},
 }

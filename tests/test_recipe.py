@@ -23,6 +23,9 @@ def _set(*assignments):
         ("limit=many", "limit: input should be a valid integer"),
         ("name.first=x", "name is a value, not a group of keys"),
         ("limit", "wanted KEY=VALUE"),
+        ("clean.benchmarks=[aime2]", "no benchmark 'aime2' (did you mean 'aime25'?)"),
+        ("clean.benchmarks=[livecodebench]", "cannot be read from the Hub"),
+        ("select=[{rule: s1k, domain: d, models: [a], sizee: 3}]", "unknown key 'select.0.s1k.sizee' (did you mean 'size'?)"),
         ("source.kind=hubb", "source: input tag 'hubb'"),
     ],
 )
