@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cards import licenses, row_sections, run_sections
+from cards.funnel_picture import funnel_svg
 from cards.markdown import text
-from cards.run_facts import RunFacts, read_facts
+from cards.run_facts import RunFacts, read_facts, read_json
+from curation.files import write_atomic
 
 HAND_OPEN = "<!-- factory:hand-written -->"
 HAND_CLOSE = "<!-- /factory:hand-written -->"
@@ -27,14 +28,13 @@ _SIZES = (
 
 
 def write_card(run: Path) -> Path:
-    """Write `run/README.md` whole or not at all, keeping what a person wrote into the card that is there."""
+    """Write `run/README.md` and its picture, each whole or not at all, keeping what a person wrote into the card that is there."""
     path = run / "README.md"
     card = render(run)
     if path.is_file():
         card = keep_hand_written(card, path.read_text("utf-8"))
-    working = path.with_name(f".README.md@{os.getpid()}")
-    working.write_text(card, "utf-8")
-    working.replace(path)
+    write_atomic(run / run_sections.PICTURE, funnel_svg(read_json(run, "funnel.json")))
+    write_atomic(path, card)
     return path
 
 
@@ -61,6 +61,7 @@ def render(run: Path) -> str:
     )
     about_the_run = (
         ("What was kept and what was dropped", run_sections.funnel),
+        *((("Difficulty", run_sections.difficulty),) if facts.difficulty else ()),
         ("Decontamination", run_sections.decontamination),
         ("Duplicates", run_sections.duplicates),
         ("Licences", run_sections.licences),

@@ -20,10 +20,13 @@ def _last_part(path: str) -> str:
     return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or path[:1]
 
 
+_WORDS = ("prompt", "system", "description")  # keys of a recipe whose text is what a model or a reader is told
+
+
 def public_json(value: Any) -> Any:
-    """The same JSON value with every string in it cut like that."""
+    """The same JSON value with every string in it cut like that, but those that are words and name no file."""
     if isinstance(value, dict):
-        return {key: public_json(inner) for key, inner in value.items()}
+        return {key: inner if key in _WORDS else public_json(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [public_json(inner) for inner in value]
     return public_text(value) if isinstance(value, str) else value

@@ -12,13 +12,17 @@ does, and each call below first looks at what is already there, so that a repeti
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
+import polars as pl
 
 from cards.dataset_card import hand_written, keep_hand_written
+from cards.licenses import clashes
+from cards.public import public_json
 from cards.retry import patiently, set_client_timeout
 from cards.run_facts import read_json
 from curation.errors import UserError
@@ -31,7 +35,9 @@ if TYPE_CHECKING:
 # What is published. Not traces/, problems/ and verdicts/: each generation, problem and verdict of the set is in dataset/
 # already and what was dropped is in rejected/, so the working tables would only double the bytes. Names with a leading
 # dot are locks and half-written files.
-_FILES = ("README.md", "recipe.json", "manifest.json", "funnel.json", "contamination.parquet")
+_EVIDENCE = ("contamination.parquet", "duplicates.parquet", "audit.parquet", "difficulty.parquet")  # those that a run has
+_RECORDS = ("recipe.json", "manifest.json")  # published without the paths of the machine that wrote them
+_FILES = ("README.md", "funnel.svg", "funnel.json", *_RECORDS, *_EVIDENCE)
 _FOLDERS = ("dataset", "rejected")
 _TITLE = "factory"
 _FILES_PER_COMMIT = 100  # the Hub's advice is 50 to 100 files a commit (hub documentation, storage-limits)
@@ -66,11 +72,13 @@ def push(
     token: str | None = None,
     endpoint: str | None = None,
     dry_run: bool = False,
+    allow_license_clash: bool = False,
 ) -> PushResult:
     """Publish a finished run as the data set `repo`; `private` holds for a repository that does not exist yet.
 
-    Raises UserError for a folder that is no finished run, a name that is none, a missing or refused token, and a Hub that
-    cannot be reached or keeps failing: nothing is visible on main then, and the same command goes on where it stopped.
+    Raises UserError for a folder that is no finished run, licences that clash (unless allowed), a name that is
+    none, a missing or refused token, and a Hub that cannot be reached or keeps failing: nothing is visible on main then, and
+    the same command goes on where it stopped.
     """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -81,6 +89,8 @@ def push(
     except HFValidationError as error:
         raise UserError(f"{repo!r} is no repository name: wanted NAME or OWNER/NAME ({error})") from None
     local = _local_files(run)
+    if not allow_license_clash:
+        _refuse_clashes(run, read_json(run, "manifest.json"))
     token = token or get_token()
     if token is None:
         raise UserError("no Hugging Face token: run `hf auth login` or set HF_TOKEN to a token with write access")
@@ -129,12 +139,27 @@ def _local_files(run: Path) -> dict[str, _Content]:
     paths = [p for p in [*(run / name for name in _FILES), *inside] if p.is_file()]
     named = {path.relative_to(run).as_posix(): path for path in sorted(paths)}
     local = {name: _content(path) for name, path in named.items() if "/." not in f"/{name}"}
+    local |= {name: _content(_public_record(run, name)) for name in _RECORDS if name in local}
     promised = {f["path"]: f["sha256"] for f in manifest["dataset"]["files"]}
     held = {name: content.sha256 for name, content in local.items() if name.startswith("dataset/")}
     for name in sorted(promised | held):
         if held.get(name) != promised.get(name):
             raise UserError(f"{run / name} is not the file that manifest.json lists: build the run again")
     return local
+
+
+def _public_record(run: Path, name: str) -> bytes:
+    return (json.dumps(public_json(read_json(run, name)), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _refuse_clashes(run: Path, manifest: dict[str, Any]) -> None:
+    teachers = pl.scan_parquet(run / "dataset" / "*.parquet").select(pl.col("teacher").unique()).collect()["teacher"].to_list()
+    found = clashes([s["license"] for s in manifest["sources"]], [str(t) for t in teachers])
+    if found:
+        raise UserError(
+            f"{run} is not published, since what it is made of does not go together: {'; '.join(found)}. "
+            "Build it without one of them, or publish it all the same with --allow-license-clash"
+        )
 
 
 def _card_to_publish(api: HfApi, run: Path, repo_id: str, base: str) -> _Content:

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from cards.markdown import block, code, number, table, text, visible
+from cards.public import public_text
 from cards.run_facts import RunFacts
 from cards.verifier_rates import measured_rates
 
@@ -96,7 +97,7 @@ def _type(kind: Any) -> str:
 
 def teacher(facts: RunFacts) -> str:
     teacher, tokens = facts.manifest["teacher"], facts.manifest["tokens"]
-    rows = [[name, code(teacher[name])] for name in ("spec", "model", "revision", "endpoint") if teacher.get(name)]
+    rows = [[name, code(public_text(teacher[name]))] for name in ("spec", "model", "revision", "endpoint") if teacher.get(name)]
     rows += [[code(name), code(json.dumps(value))] for name, value in sorted(teacher["sampling"].items())]
     rows += [[f"{name} tokens, whole run", number(tokens[name])] for name in ("prompt", "completion") if tokens[name] is not None]
     unset = "\n\nA value of null was left to the teacher's own default." if None in teacher["sampling"].values() else ""

@@ -19,6 +19,11 @@ class Lengths(NamedTuple):
     longest: int
 
 
+class Difficulty(NamedTuple):
+    model: str
+    problems: list[int]  # solved by none of its traces, by under 25, 50, 75, 100 percent of them, by all
+
+
 class RunFacts(NamedTuple):
     recipe: dict[str, Any]
     manifest: dict[str, Any]
@@ -27,14 +32,13 @@ class RunFacts(NamedTuple):
     examples: int
     problems: int  # distinct problems among the examples
     generations: int  # of those problems, each problem's counted once
-    by: dict[
-        str, list[tuple[str, int]]
-    ]  # counts of a column's values, most frequent first; "chosen": verdicts in `messages`
+    by: dict[str, list[tuple[str, int]]]  # counts of a column's values, most frequent first; "chosen": verdicts in `messages`
     rejected: dict[str, int]  # rows of each table in rejected/
     lengths: list[Lengths]
     example: list[dict[str, str]]  # messages of the first example; none where the set is empty
     matches: pl.DataFrame | None  # contamination.parquet; None where the run has none
     matches_in_set: int  # problems of `matches` that are in the set all the same
+    difficulty: list[Difficulty]  # a line for each model of difficulty.parquet; empty where the run has none
 
 
 COUNTED = ("domain", "source", "license", "teacher")  # one value for each example
@@ -63,20 +67,14 @@ def read_facts(run: Path) -> RunFacts:
         _one(rows.select(pl.col("problem_id").n_unique())),
         sum(n for _, n in counts["verdicts"]),
         counts,
-        {
-            path.stem: _one(pl.scan_parquet(path).select(pl.len()))
-            for path in sorted((run / "rejected").glob("*.parquet"))
-        },
+        {path.stem: _one(pl.scan_parquet(path).select(pl.len())) for path in sorted((run / "rejected").glob("*.parquet"))},
         _lengths(run, rows),
         _first_messages(rows),
         matches,
         0
         if matches is None
-        else _one(
-            rows.select(
-                pl.col("problem_id").filter(pl.col("problem_id").is_in(matches["problem_id"].implode())).n_unique()
-            )
-        ),
+        else _one(rows.select(pl.col("problem_id").filter(pl.col("problem_id").is_in(matches["problem_id"].implode())).n_unique())),
+        _difficulty(run / "difficulty.parquet"),
     )
 
 
@@ -97,6 +95,16 @@ def _once_a_problem(rows: pl.LazyFrame, lists: pl.Expr) -> pl.LazyFrame:
     return first.explode(lists.meta.output_name(), empty_as_null=False)
 
 
+def _difficulty(path: Path) -> list[Difficulty]:
+    if not path.is_file():
+        return []
+    rate = pl.col("pass_rate")
+    between = [((rate > 0) & (rate < 1) & (rate >= low) & (rate < low + 0.25)) for low in (0.0, 0.25, 0.5, 0.75)]
+    wanted = [(rate == 0), *between, (rate == 1)]
+    counted = pl.scan_parquet(path).group_by("model").agg(pl.concat_list(c.sum() for c in wanted).alias("problems"))
+    return [Difficulty(model, list(counts)) for model, counts in counted.sort("model").collect().iter_rows()]
+
+
 def _chosen_verdicts(rows: pl.LazyFrame) -> pl.LazyFrame:
     pairs = rows.select("trace_id", "trace_ids", "verdicts").explode("trace_ids", "verdicts", empty_as_null=False)
     return pairs.filter(pl.col("trace_id") == pl.col("trace_ids")).select("verdicts")
@@ -105,9 +113,7 @@ def _chosen_verdicts(rows: pl.LazyFrame) -> pl.LazyFrame:
 def _counts(column: pl.LazyFrame) -> list[tuple[str, int]]:
     name = column.collect_schema().names()[0]
     # An equal count is ordered by name, so that two renderings of one run are the same bytes.
-    counted = (
-        column.group_by(name).agg(n=pl.len()).sort(["n", name], descending=[True, False]).collect(engine="streaming")
-    )
+    counted = column.group_by(name).agg(n=pl.len()).sort(["n", name], descending=[True, False]).collect(engine="streaming")
     return [("" if value is None else str(value), n) for value, n in counted.iter_rows()]
 
 

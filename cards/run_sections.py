@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import polars as pl
 
 from cards import licenses
 from cards.markdown import block, code, number, table, text
+from cards.public import public_text
 from cards.run_facts import RunFacts
+
+PICTURE = "funnel.svg"  # beside the card
 
 
 def funnel(facts: RunFacts) -> str:
@@ -20,15 +22,14 @@ def funnel(facts: RunFacts) -> str:
             number(step["in"]),
             number(step["kept"]),
             number(sum(step["dropped"].values())),
-            ", ".join(
-                f"{code(why)} {number(n)}" for why, n in sorted(step["dropped"].items(), key=lambda d: (-d[1], d[0]))
-            ),
+            ", ".join(f"{code(why)} {number(n)}" for why, n in sorted(step["dropped"].items(), key=lambda d: (-d[1], d[0]))),
         ]
         for step in facts.funnel
     ]
     steps = table(["step", "of", "in", "kept", "dropped", "why"], rows, right=(2, 3, 4))
     kept = ", ".join(f"{number(n)} {what}" for what, n in facts.rejected.items() if n)
-    return steps + (f"\n\nThe dropped rows are in `rejected/` with their reasons: {kept}." if kept else "")
+    picture = f"![Rows kept at each step]({PICTURE})\n\n"
+    return picture + steps + (f"\n\nThe dropped rows are in `rejected/` with their reasons: {kept}." if kept else "")
 
 
 def decontamination(facts: RunFacts) -> str:
@@ -52,9 +53,7 @@ def _pairs(matches: pl.DataFrame | None, in_set: int, limit: int = 10) -> str:
         return "No problem matched a benchmark question."
     found = matches.select(pl.col("problem_id").n_unique()).item()
     left = f"{number(in_set) if in_set else 'none'} of them {'are' if in_set > 1 else 'is'} in this set"
-    head = matches.sort(
-        ["score", "problem_id", "benchmark", "benchmark_index"], descending=[True, False, False, False]
-    ).head(limit)
+    head = matches.sort(["score", "problem_id", "benchmark", "benchmark_index"], descending=[True, False, False, False]).head(limit)
     rows = [
         [
             text(r["prompt"]),
@@ -85,6 +84,15 @@ def duplicates(facts: RunFacts) -> str:
     return "Removed: " + "; ".join(dropped) + "." if dropped else "No row was dropped as a duplicate."
 
 
+def difficulty(facts: RunFacts) -> str:
+    """For each model: problems by the share of its traces that is correct."""
+    heads = ["none", *(f"{low} to {low + 25}%" for low in (0, 25, 50, 75)), "all"]
+    rows = [[code(d.model), number(sum(d.problems)), *(number(n) for n in d.problems)] for d in facts.difficulty]
+    return "Problems by the share of a model's traces that is correct:\n\n" + table(
+        ["model", "problems", *heads], rows, right=range(1, 8)
+    )
+
+
 def licences(facts: RunFacts) -> str:
     """The licence of every source, the terms of every teacher, and what does not go together."""
     names = [s["license"] for s in facts.manifest["sources"]]
@@ -95,7 +103,7 @@ def licences(facts: RunFacts) -> str:
             code(s["license"]),
             number(s["rows"]),
             code(s["revision"] or ""),
-            code(_public(s["path_or_repo"])),
+            code(public_text(s["path_or_repo"])),
         ]
         for s in facts.manifest["sources"]
     ]
@@ -112,11 +120,7 @@ def licences(facts: RunFacts) -> str:
                     for t in [licenses.teacher_terms(m)]
                 ],
             ),
-            *(
-                ["**These do not go together:**\n\n" + "\n".join(f"- {text(c, 500)}" for c in clashes)]
-                if clashes
-                else []
-            ),
+            *(["**These do not go together:**\n\n" + "\n".join(f"- {text(c, 500)}" for c in clashes)] if clashes else []),
             "Facts read from the texts named, not legal advice.",
         ]
     )
@@ -130,15 +134,8 @@ def _tag_sentence(names: list[str]) -> str:
         each = ", ".join(code(name) for name in sorted(set(names)))
         return f"No single licence covers every source ({each}): each row names its own in `license`."
     return f"Tagged {code(tag.license)}: " + (
-        "the licence of every source."
-        if len(set(names)) == 1
-        else "it asks everything that the other sources' licences ask."
+        "the licence of every source." if len(set(names)) == 1 else "it asks everything that the other sources' licences ask."
     )
-
-
-def _public(place: str) -> str:
-    """A repository's name as it is; of a path on somebody's machine only the last part."""
-    return Path(place).name if place.startswith(("/", "~", ".")) else place
 
 
 def rebuild(facts: RunFacts) -> str:
@@ -155,7 +152,7 @@ def rebuild(facts: RunFacts) -> str:
     rows += [[text(name), code(version)] for name, version in versions.items()]
     return "\n\n".join(
         [
-            block(manifest["command"], "bash"),
+            block(public_text(manifest["command"]), "bash"),
             f"with cot-factory {text(manifest['factory'])}. The resolved recipe is `recipe.json`; "
             "every step with its key, counts and checksum is in `manifest.json`.",
             table(["", ""], rows),

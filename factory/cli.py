@@ -153,12 +153,15 @@ def diff(run: Path, other: Path) -> None:
 @click.argument("repo")
 @click.option("--public", is_flag=True, help="Make a new repository public; without it, it is private.")
 @click.option("--dry-run", is_flag=True, help="Say what would be uploaded, and upload nothing.")
-def push(run: Path, repo: str, public: bool, dry_run: bool) -> None:
+@click.option("--allow-license-clash", is_flag=True, help="Publish what licences or terms that clash went into.")
+def push(run: Path, repo: str, public: bool, dry_run: bool, allow_license_clash: bool) -> None:
     """Publish a finished RUN as the data set REPO on the Hugging Face Hub."""
     from cards.push import push as push_run
     from factory.describe import push_summary
 
-    click.echo(push_summary(push_run(run, repo, private=not public, dry_run=dry_run)))
+    click.echo(
+        push_summary(push_run(run, repo, private=not public, dry_run=dry_run, allow_license_clash=allow_license_clash))
+    )
 
 
 @cli.command()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import yaml
 
+from cards.markdown import visible
 from cards.push import PushResult
 from factory.recipe import CONFIGS, Recipe, load_recipe, recipe_names
 from factory.teachers import parse_teacher
@@ -83,6 +86,7 @@ def run_summary(folder: Path) -> str:
     if any(manifest["audit"].values()):
         lines.append(f"doubts     {doubts(manifest['audit'])}: {folder / 'audit.parquet'}")
     if rows:
+        lines += [*_sample_lines(folder), f"look       factory view {folder}, or open {folder / 'report.html'}"]
         lines.append(f"card       {folder / 'README.md'}")
         lines.append(f"dropped    {folder / 'rejected'}: every row that is not in, with its reason")
         lines.append(f"load       datasets.load_dataset({str(folder)!r})")
@@ -118,6 +122,36 @@ def _funnel_lines(funnel: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def _sample_lines(folder: Path) -> list[str]:
+    """Three examples, the first, one in the middle and the last: question, gold and the beginning of the thinking."""
+    shards = sorted((folder / "dataset").glob("*.parquet"))
+    shown = [(shards[0], 0.0), (shards[len(shards) // 2], 0.5), (shards[-1], 1.0)]
+    width = shutil.get_terminal_size().columns
+    lines = []
+    for shard, place in shown:
+        row = _row_at(shard, place)
+        said = row["messages"][-1]["content"]
+        lines += [
+            _one_line(f"  {row['problem'][:width]}  = {row['answer'] or '-'}", width),
+            _one_line(f"    {said[: 4 * width]}", width),
+        ]
+    return lines
+
+
+def _row_at(shard: Path, place: float) -> dict[str, Any]:
+    scan = pl.scan_parquet(shard).select("problem", "answer", "messages")
+    rows = scan.select(pl.len()).collect().item()
+    return scan.slice(int(place * (rows - 1)), 1).collect().row(0, named=True)
+
+
+def _one_line(raw: str, width: int) -> str:
+    indent = len(raw) - len(raw.lstrip(" "))
+    # Model text goes to a terminal: control and bidirectional characters would move its cursor or turn its lines around.
+    line = " ".join(visible(raw).split())
+    room = width - indent
+    return " " * indent + (line if len(line) <= room else line[: room - 1] + "…")
+
+
 def _teacher_lines(teachers: list[dict[str, Any]]) -> list[str]:
     keys = ("traces", "faulty", "correct", "incorrect", "undetermined")
     width = max([len(t["teacher"]) for t in teachers] + [7])
@@ -126,8 +160,12 @@ def _teacher_lines(teachers: list[dict[str, Any]]) -> list[str]:
 
 
 def push_summary(result: PushResult) -> str:
-    lines = [f"{result.url}"]
-    lines.append(f"uploaded   {len(result.uploaded)} files, {len(result.unchanged)} unchanged")
-    if result.tag:
-        lines.append(f"tag        {result.tag}")
-    return "\n".join(lines)
+    """Where it is, and what was, or in a dry run would be, uploaded and deleted."""
+    if result.commit is None:
+        changes = [f"upload     {path}" for path in result.uploaded] + [f"delete     {path}" for path in result.deleted]
+        wish = (
+            f"a dry run: {len(result.uploaded)} files to upload, {len(result.deleted)} to delete, {len(result.unchanged)} unchanged"
+        )
+        return "\n".join([result.url, wish, *changes])
+    counts = f"{len(result.uploaded)} files, {len(result.deleted)} deleted, {len(result.unchanged)} unchanged"
+    return "\n".join([result.url, f"uploaded   {counts}", f"tag        {result.tag}"])

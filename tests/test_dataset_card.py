@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import polars as pl
 import pytest
@@ -119,6 +120,7 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_models_text_stays_text(tmp_path: Path) -> None:
     card = render(make_run(tmp_path / "run"))
+    card = card.replace("![Rows kept at each step](funnel.svg)", "")
     outside = re.sub(r"(?ms)^(`{3,}).*?^\1$", "", card)  # code blocks show what is in them
     assert "<script" not in outside and "\n# Not a heading" not in outside and not re.search(r"(?<!\\)\]\(", outside)
     assert "\u202e" not in card
@@ -157,9 +159,7 @@ def test_code_cannot_be_left() -> None:
         ),
     ],
 )
-def test_decontamination_says_what_was_done(
-    tmp_path: Path, benchmarks: list[object], keep: bool, sentence: str
-) -> None:
+def test_decontamination_says_what_was_done(tmp_path: Path, benchmarks: list[object], keep: bool, sentence: str) -> None:
     run = make_run(tmp_path / "run", benchmarks=benchmarks)
     if not keep:
         (run / "contamination.parquet").unlink()
@@ -243,3 +243,23 @@ def test_a_run_without_examples_has_no_card(tmp_path: Path) -> None:
         shard.unlink()
     with pytest.raises(UserError, match=r"holds no dataset/\*\.parquet"):
         render(run)
+
+
+def test_the_funnel_is_a_picture_beside_the_card(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", problems=7)
+    change_funnel = json.loads((run / "funnel.json").read_text("utf-8"))
+    change_funnel[0]["step"] = HOSTILE
+    (run / "funnel.json").write_text(json.dumps(change_funnel), "utf-8")
+    assert "![Rows kept at each step](funnel.svg)" in write_card(run).read_text("utf-8")
+    svg = (run / "funnel.svg").read_text("utf-8")
+    texts = ["".join(node.itertext()) for node in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert "clean problems" in texts and "7 of 12" in texts
+    assert "<script" not in svg and "href" not in svg and "\u202e" not in svg
+
+
+def test_difficulty_is_told_for_each_model(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    assert "## Difficulty" not in render(run)
+    rates = [0.0, 0.1, 0.25, 0.5, 0.6, 0.99, 1.0, 1.0]
+    pl.DataFrame({"model": ["m"] * 8, "pass_rate": rates}).write_parquet(run / "difficulty.parquet")
+    assert "| `m` | 8 | 1 | 1 | 1 | 2 | 1 | 2 |" in render(run)

@@ -28,7 +28,7 @@ FLAGS = {
     "verify": {"--gold", "--response", "--domain", "--out", "--explain", "--audit", "--workers"},
     "why": set(),
     "diff": set(),
-    "push": {"--public", "--dry-run"},
+    "push": {"--public", "--dry-run", "--allow-license-clash"},
     "view": {"--port", "--no-browser"},
 }
 

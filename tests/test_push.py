@@ -19,6 +19,7 @@ from make_run import make_run
 
 import cards.retry
 from cards.dataset_card import HAND_CLOSE, hand_written, write_card
+from cards.public import public_json
 from cards.push import PushResult, push
 from curation.errors import UserError
 
@@ -51,6 +52,8 @@ def published(run: Path) -> dict[str, bytes]:
     """What main should hold: the run without its working tables and locks."""
     files = (p for p in run.rglob("*") if p.is_file() and not p.name.startswith("."))
     named = {p.relative_to(run).as_posix(): p.read_bytes() for p in files}
+    records = {n: json.dumps(public_json(json.loads(named[n])), indent=1) + "\n" for n in ("manifest.json", "recipe.json")}
+    named |= {n: record.encode() for n, record in records.items()}
     return {n: b for n, b in named.items() if n.split("/")[0] not in ("problems", "traces", "verdicts")}
 
 
@@ -106,9 +109,7 @@ def test_load_dataset_gives_the_rows_back(hub: Hub, run: Path, tmp_path: Path) -
 def test_the_run_folder_itself_loads_without_options(run: Path, tmp_path: Path) -> None:
     code = "import sys, datasets; print(len(datasets.load_dataset(sys.argv[1], split='train')))"
     settings = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(run)], env=os.environ | settings, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(run)], env=os.environ | settings, capture_output=True, text=True)
     assert done.stdout.strip() == "12", done.stderr
 
 
@@ -139,9 +140,7 @@ TROUBLE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("trouble", TROUBLE)
 @pytest.mark.parametrize("step", STEPS)
-def test_trouble_at_any_step_is_survived(
-    hub: Hub, run: Path, step: str, trouble: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trouble_at_any_step_is_survived(hub: Hub, run: Path, step: str, trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     hub.faults.append(Fault(step, **TROUBLE[trouble]))
     send(hub, run)
@@ -189,9 +188,7 @@ def test_a_resumed_push_sends_only_what_is_missing(hub: Hub, run: Path) -> None:
     assert len(stored) >= 3 and not [r for r in hub.requests[before:] if r.removeprefix("PUT /lfs/") in stored]
 
 
-def test_many_files_go_in_several_commits_and_appear_at_once(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_files_go_in_several_commits_and_appear_at_once(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cards.push._FILES_PER_COMMIT", 4)
     run = make_run(tmp_path / "many", problems=11, per_shard=1)
     write_card(run)
@@ -201,7 +198,7 @@ def test_many_files_go_in_several_commits_and_appear_at_once(
     assert on_main(hub) == {}
     send(hub, run)
     assert on_main(hub) == published(run)
-    assert sum("/commit/" in r for r in hub.requests) == 6  # 18 files by fours, and the one that failed
+    assert sum("/commit/" in r for r in hub.requests) == 6  # 19 files by fours, and the one that failed
 
 
 def test_a_silent_hub_does_not_hold_it_for_ever(hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,9 +250,7 @@ def test_what_a_person_wrote_on_the_hub_stays(hub: Hub, run: Path, tmp_path: Pat
     send(hub, run)
     card = hub.main(REPO)["README.md"].decode()
     head, close = card.split(HAND_CLOSE)
-    edit_on_hub(
-        hub, "README.md", f"{head}\nAsk Ada.\n{HAND_CLOSE}{close}".replace("---\n", "---\npretty_name: Sums\n", 1)
-    )
+    edit_on_hub(hub, "README.md", f"{head}\nAsk Ada.\n{HAND_CLOSE}{close}".replace("---\n", "---\npretty_name: Sums\n", 1))
     edit_on_hub(hub, "notes.txt", "kept")
     other = make_run(tmp_path / "other", problems=7)
     write_card(other)
@@ -384,3 +379,38 @@ def test_a_data_file_that_is_not_the_manifests_is_refused(hub: Hub, run: Path) -
     shard.unlink()
     with pytest.raises(UserError, match=r"is not the file that manifest\.json lists"):
         send(hub, run)
+
+
+def test_no_path_of_this_machine_is_published(hub: Hub, run: Path) -> None:
+    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
+    manifest["command"] = f"factory build sums --problems {run}/sums.jsonl"
+    manifest["teacher"]["spec"] = f"replay:{run}/traces.jsonl"
+    (run / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    recipe = json.loads((run / "recipe.json").read_text("utf-8"))
+    recipe["source"]["paths"], recipe["prompt"] = [f"{run}/sums.jsonl"], "Solve /a/b: {problem}"
+    (run / "recipe.json").write_text(json.dumps(recipe), "utf-8")
+    write_card(run)
+    send(hub, run)
+    texts = {name: data.decode() for name, data in on_main(hub).items() if not name.endswith(".parquet")}
+    assert not [name for name, text in texts.items() if str(run.parent) in text or "/home/me" in text]
+    assert json.loads(texts["recipe.json"])["source"]["paths"] == ["sums.jsonl"]
+    assert json.loads(texts["recipe.json"])["prompt"] == "Solve /a/b: {problem}"
+    assert "--problems sums.jsonl" in texts["README.md"] and "replay:traces.jsonl" in texts["README.md"]
+
+
+def test_licences_that_clash_are_published_only_on_demand(hub: Hub, tmp_path: Path) -> None:
+    sources = [{"name": n, "license": n, "revision": None, "rows": 1, "path_or_repo": n} for n in ("cc-by-sa-4.0", "cc-by-nc-4.0")]
+    run = make_run(tmp_path / "clash", sources=sources)
+    write_card(run)
+    with pytest.raises(UserError, match=r"cc-by-nc-4\.0 does not allow.*--allow-license-clash"):
+        send(hub, run)
+    assert hub.requests == []
+    send(hub, run, allow_license_clash=True)
+    assert on_main(hub) == published(run)
+
+
+def test_what_was_evidence_is_published(hub: Hub, run: Path) -> None:
+    for name in ("duplicates", "audit", "difficulty"):
+        pl.DataFrame({"problem_id": ["p"]}).write_parquet(run / f"{name}.parquet")
+    send(hub, run)
+    assert {"duplicates.parquet", "audit.parquet", "difficulty.parquet", "funnel.svg"} <= set(on_main(hub))

@@ -48,7 +48,9 @@ def render(view: Rows) -> str:
         "font-src data:; img-src data:; base-uri 'none'; form-action 'none'"
     )
     head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n' + "".join(f"<style>{s}</style>\n" for s in styles)
-    body = f'<script type="application/json" id="held">{_data(view)}</script>\n' + "".join(f"<script>{s}</script>\n" for s in scripts)
+    body = f'<script type="application/json" id="held">{_data(view)}</script>\n' + "".join(
+        f"<script>{s}</script>\n" for s in scripts
+    )
     return page.replace('<meta name="viewport"', head + '<meta name="viewport"', 1).replace("</body>", body + "</body>", 1)
 
 
@@ -71,8 +73,8 @@ def _data(view: Rows) -> str:
         "overview": _cut(overview(view)),
         "rows": listed(view, rows),
         "details": {row_id: _cut(row(view, row_id)) for row_id in rows["id"]},
-        "sample": f"This file holds {rows.height:,} of the run's {view.rows.height:,} rows, drawn with seed {SEED}: up to 120 traces "
-        "of the set, 60 that are not in it and 20 dropped problems. `factory view` shows every row.",
+        "sample": f"This file holds {rows.height:,} of the run's {view.rows.height:,} rows, drawn with seed {SEED}: up to 120 "
+        "traces of the set, 60 that are not in it and 20 dropped problems. `factory view` shows every row.",
     }
     # "</script>" and "<!--" in a model's text would end or bend the block that holds them.
     return json.dumps(held, ensure_ascii=True).replace("<", "\\u003c")
