@@ -1,4 +1,4 @@
-"""Rows written as they come, to a file that is whole or absent: JSON Lines or Parquet, in memory of a thousand rows."""
+"""Rows written as they come, to a file that is whole or absent: JSON Lines or Parquet, in memory of some hundred rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from curation.errors import UserError
 from curation.files import Row
 
-PART_ROWS = 1_000  # of 50 kB each: 50 MB
+PART_ROWS = 500  # of 50 kB each: 25 MB
 
 
 def check_name(out: Path | None) -> None:
