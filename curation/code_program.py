@@ -7,6 +7,8 @@ it answers with, as a function would, or its standard output. The tests live in 
 from __future__ import annotations
 
 import collections
+import contextlib
+import io
 import json
 import os
 import sys
@@ -36,13 +38,15 @@ def main(requests: int = -1, replies: int = -1) -> None:
     sys.setrecursionlimit(RECURSION_LIMIT)
     sys.set_int_max_str_digits(0)  # the processor limit bounds it; older Pythons, which made the golds, had no limit
     choice = choose(task["blocks"], task["preamble"], task["entry"])
-    os.write(1, json.dumps([choice.block, choice.rule, choice.code is not None]).encode() + b"\n")
-    if choice.code is None:
+    module = _module("__main__" if requests < 0 else "solution", task["preamble"])
+    state = "unparseable_gold" if module is None else "syntax_error" if choice.code is None else "ready"
+    os.write(1, json.dumps([state, choice.block, choice.rule]).encode() + b"\n")
+    if module is None or choice.code is None:
         return
     if requests < 0:
-        _run_script(choice.code, task["preamble"])
+        _run_script(choice.code, module)
     else:
-        _serve(choice.code, task["preamble"], task["entry"], requests, replies)
+        _serve(choice.code, module, task["entry"], requests, replies)
 
 
 def _exactly(descriptor: int, size: int) -> bytes:
@@ -78,15 +82,19 @@ def _defines(code: types.CodeType, entry: str) -> bool:
     return any(c.co_name == entry or any(getattr(m, "co_name", "") == entry for m in c.co_consts) for c in inner)
 
 
-def _module(name: str, preamble: str) -> types.ModuleType:
+def _module(name: str, preamble: str) -> types.ModuleType | None:
+    """A module in which the gold's preamble has run; None where that failed."""
     module = types.ModuleType(name)
     sys.modules[name] = module  # dataclasses and pickle look a class's module up
-    exec(compile(preamble, "preamble.py", "exec"), module.__dict__)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(preamble, "preamble.py", "exec", dont_inherit=True), module.__dict__)
+    except Exception:  # code of a data set: whatever it raises, this gold cannot be run here
+        return None
     return module
 
 
-def _run_script(code: types.CodeType, preamble: str) -> None:
-    module = _module("__main__", preamble)
+def _run_script(code: types.CodeType, module: types.ModuleType) -> None:
     try:
         exec(code, module.__dict__)
     except MemoryError:
@@ -107,8 +115,7 @@ class _Kept:
         return self._numbers[id(value)]
 
 
-def _serve(code: types.CodeType, preamble: str, entry: str, requests: int, replies: int) -> None:
-    module = _module("solution", preamble)
+def _serve(code: types.CodeType, module: types.ModuleType, entry: str, requests: int, replies: int) -> None:
     shared, kept = own_classes(module.__dict__), _Kept()
 
     def make(name: str) -> Any:

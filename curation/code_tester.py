@@ -51,7 +51,7 @@ class Link:
             value, changed = (None if part is None else decode(part, self._make, self._kept) for part in reply)
         except Exception:  # whatever hostile data does to a decoder, it is no answer
             raise Lost("lost") from None
-        if changed is not None:
+        if changed is not None and value is None:  # a function that returns something must leave the tests' values alone
             _change(args, changed)
         return value
 
@@ -142,9 +142,10 @@ def main(replies: int, requests: int) -> None:
 
 
 def judge(tests: dict[str, Any], link: Link) -> str:
-    """tests_passed, or why not: tests_failed, runtime_error, memory_limit, output_limit, lost, untestable, unparseable_gold."""
+    """tests_passed, or why not: tests_failed, runtime_error, memory_limit, output_limit, lost, untestable, unparseable_gold,
+    missing_package (the gold's own code imports what is not installed).
+    """
     try:
-        link.reply()
         run_calls(tests, link) if tests["kind"] == "calls" else run_python(tests, link)
         return "tests_passed"
     except Lost as lost:
@@ -155,11 +156,15 @@ def judge(tests: dict[str, Any], link: Link) -> str:
         name = getattr(raised, "from_program", None)
         if name is not None:
             return "memory_limit" if name == "MemoryError" else "runtime_error"
-        return "tests_failed" if link.asked else "unparseable_gold"
+        if not link.asked:
+            return "missing_package" if isinstance(raised, ModuleNotFoundError) else "unparseable_gold"
+        return "tests_failed"
 
 
 def run_calls(tests: dict[str, Any], link: Link) -> None:
     """Call the program's function with each input; AssertionError at the first answer that differs."""
+    run_preamble(tests["preamble"], link)
+    link.reply()
     function, outputs = Remote(link, tests["fn_name"]), tests["outputs"]
     # APPS and TACO wrap each answer in a list and accept both: APPS/eval/testing_util.py, `== in_outs["outputs"][index][0]`.
     wrapped = all(isinstance(o, list) and len(o) == 1 for o in outputs)
@@ -185,22 +190,38 @@ def same(answer: Any, expected: Any) -> bool:
 
 def run_python(tests: dict[str, Any], link: Link) -> None:
     """Run asserts (MBPP) or a check function (HumanEval, LeetCodeDataset); raises what they raise."""
-    module = types.ModuleType("tests")
-    sys.modules["tests"] = module
-    space = module.__dict__
-    exec(compile(tests["preamble"], "preamble.py", "exec"), space)
-    link.shared = own_classes(space)
+    space = run_preamble(tests["preamble"], link)
     entry = tests["entry_point"]
     texts = [tests["setup"], *tests["asserts"]] if tests["kind"] == "asserts" else [tests["test"]]
     codes = [compile(text, "tests.py", "exec", dont_inherit=True) for text in texts]
-    for name in (n for code in codes for n in _names(code) if n not in space and n not in builtins.__dict__):
+    for name in _asked_for(codes, space):
         space[name] = importlib.import_module(name) if name in sys.stdlib_module_names else Remote(link, name)
     if entry.isidentifier():
         space[entry] = Remote(link, entry)
+    link.reply()  # ready, or what the program raised
     for code in codes:
         exec(code, space)
     if tests["kind"] == "check":
         space["check"](Remote(link, entry))
+
+
+def run_preamble(preamble: str, link: Link) -> dict[str, Any]:
+    """Names after the preamble, whose classes can be sent to and fro from here on."""
+    module = types.ModuleType("tests")
+    sys.modules["tests"] = module
+    exec(compile(preamble, "preamble.py", "exec", dont_inherit=True), module.__dict__)
+    link.shared = own_classes(module.__dict__)
+    return module.__dict__
+
+
+def _asked_for(codes: list[types.CodeType], space: dict[str, Any]) -> set[str]:
+    """Names that the tests use and nobody here defines: the program's.
+
+    A builtin is Python's own, whatever the program calls so, unless there is nothing else to test (MBPP 126 tests `sum`).
+    """
+    names = [_names(code) for code in codes]
+    free = {n for found in names for n in found if n not in space and n not in builtins.__dict__}
+    return free or set.intersection(*[found for found in names if found])
 
 
 def _names(code: types.CodeType) -> set[str]:

@@ -31,6 +31,7 @@ OUTCOMES: dict[str, Outcome] = {
     "tests_passed": "correct",
     "unparseable_gold": "undetermined",
     "untestable": "undetermined",
+    "missing_package": "undetermined",
     "sandbox_failed": "undetermined",
 }
 
@@ -49,8 +50,8 @@ def check(gold: str, response: str, *, timeout_s: float = 5.0, isolation: sandbo
     `timeout_s` is processor time, for each input of a script and for all calls of a function together; by the clock it is
     twice that and 2 seconds. `rule` says where the program stood. Reasons: tests_passed; tests_failed, runtime_error,
     syntax_error, timeout, memory_limit, output_limit, too_long, no_answer (incorrect); unparseable_gold, untestable (a test
-    hands over what cannot leave its process, such as a function), sandbox_failed (undetermined). `verifier` names the
-    isolation in effect. Raises UserError where no isolation works.
+    hands over what cannot leave its process, such as a function), missing_package (the gold imports what is not installed),
+    sandbox_failed (undetermined). `verifier` names the isolation in effect. Raises UserError where no isolation works.
     """
     started = time.perf_counter()
     level = isolation or sandbox.isolation()
@@ -172,8 +173,8 @@ def _chosen(head: bytes, ended: Ended) -> Judged:
         return Judged("sandbox_failed")
     if not head.endswith(b"]"):  # the compiler itself gave up on the text
         return Judged("timeout" if ended.how == "timeout" else "syntax_error")
-    block, rule, compiled = json.loads(head)
-    return Judged(_how_it_ended(ended) if compiled else "syntax_error", block, rule)
+    state, block, rule = json.loads(head)
+    return Judged(_how_it_ended(ended) if state == "ready" else state, block, rule)
 
 
 def _how_it_ended(ended: Ended) -> str:

@@ -6,6 +6,7 @@ Nothing of the program's own survives the way: no class with an `__eq__` of its 
 
 from __future__ import annotations
 
+import builtins
 import collections
 import importlib
 import itertools
@@ -61,6 +62,8 @@ def encode(root: object, shared: dict[str, type], keep: Callable[[object], int])
 
 def _entry(value: Any, place: Callable[[object], Any], shared: dict[str, type], keep: Callable[[object], int]) -> list[Any]:
     kind = type(value)
+    if isinstance(value, type) and builtins.__dict__.get(value.__name__) is value:
+        return ["type", value.__name__]
     if text := _FROM_TEXT.get((kind.__module__, kind.__name__)):
         return ["text", kind.__module__, kind.__name__, text[0](value)]
     if kind.__name__ in shared:
@@ -145,11 +148,20 @@ def _shell(entry: list[Any], value: Callable[[Any], Any], make: Callable[[str], 
         return range(*(int(n, 16) for n in content))
     if kind == "iterator":
         return iter([value(v) for v in content])
+    if kind == "type":
+        return _builtin_type(content)
     if kind == "kept":
         return kept(content)
     _, constructor = _FROM_TEXT[content, entry[2]]  # KeyError for any other module or name
     wanted = getattr(importlib.import_module(content), entry[2])
     return (getattr(wanted, constructor) if constructor else wanted)(entry[3])
+
+
+def _builtin_type(name: str) -> type:
+    found = builtins.__dict__[name]
+    if not isinstance(found, type):  # `eval` is no value that a program may answer with
+        raise ValueError(name)
+    return found
 
 
 def own_classes(namespace: dict[str, Any]) -> dict[str, type]:

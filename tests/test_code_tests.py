@@ -241,6 +241,36 @@ def test_arguments_changed_in_place_are_seen():
     assert why(gold, "def f(xs): return sorted(xs)") == "tests_failed"
 
 
+def test_a_value_that_the_test_computes_with_cannot_be_emptied():
+    test = "def check(candidate):\n    xs = [3, 1, 2]\n    assert candidate(xs) == sorted(xs)"
+    gold = json.dumps({"test": test, "entry_point": "f"})
+    assert why(gold, "def f(xs): xs.clear(); return []") == "tests_failed"
+    assert why(gold, "def f(xs): return sorted(xs)") == "tests_passed"
+
+
+def test_a_program_named_like_a_builtin():
+    """MBPP 126 asks for a function `sum`; elsewhere a builtin in a test is Python's own, whatever the program calls so."""
+    assert why(json.dumps({"asserts": ["assert sum(10, 15) == 6"]}), "def sum(a, b): return 6") == "tests_passed"
+    gold = json.dumps({"asserts": ["assert set(f(1)) == set([2])"]})
+    assert why(gold, "def f(x): return [3]\ndef set(x): return 0") == "tests_failed"
+
+
+def test_builtin_types_are_values():
+    """MBPP 533: `remove_datatype((4, 5, 7.7), int)`."""
+    gold = json.dumps({"asserts": ["assert f((4, 7.7), int) == [7.7]", "assert f((4,), list) is list"]})
+    assert why(gold, "def f(xs, t): return t if t is list else [x for x in xs if not isinstance(x, t)]") == "tests_passed"
+    assert why(gold, "def f(xs, t): return eval") == "tests_failed"
+
+
+def test_a_gold_that_needs_a_missing_package_is_undetermined():
+    for tests in ({"test": "def check(c): assert c() == 1", "entry_point": "f"}, {"fn_name": "f", "inputs": [[]], "outputs": [1]}):
+        assert why(json.dumps({"preamble": "import no_such_package", **tests}), "def f(): return 1") == "missing_package"
+    script = {"preamble": "print(1); import no_such_package", "inputs": [""], "outputs": ["1"]}
+    assert why(json.dumps(script), "print(1)") == "unparseable_gold"
+    assert why(json.dumps({**script, "preamble": "print('noise'); x = 1"}), "print(x)") == "tests_passed"
+    assert why(DOUBLE, "import no_such_package\ndef f(x): return 2 * x") == "runtime_error"
+
+
 def test_classes_of_the_program_are_reached_through_its_process():
     setup = "root = Node(1)\nroot.left = Node(2)"
     gold = json.dumps({"setup": setup, "asserts": ["assert depth(root) == 2", "assert depth(root.left) == 1"]})
