@@ -205,10 +205,14 @@ def together(run: Run, sample: Sample, shard: Shard, rounds: Sequence[Round]) ->
 
 
 def _summed(pieces: Sequence[Piece]) -> Facts:
+    """The facts of a judge's pieces as of one; none where the rule judged alone."""
+    if "judge" not in pieces[0].facts:
+        return {}
     judged: Counter[str] = Counter()
     for piece in pieces:
-        judged.update(piece.facts.get("judged", {}))
-    return {"judged": dict(sorted(judged.items())), "failed": sum(p.facts.get("failed", 0) for p in pieces)} if judged else {}
+        judged.update(piece.facts["judged"])
+    failed = sum(piece.facts["failed"] for piece in pieces)
+    return {"judge": pieces[0].facts["judge"], "judged": dict(sorted(judged.items())), "failed": failed}
 
 
 def _account(sample: Sample, problems: Sequence[str], rounds: Sequence[Round]) -> tuple[list[Count], list[dict[str, int]]]:

@@ -181,6 +181,19 @@ def test_every_judgement_is_kept_and_failed_ones_are_asked_again(tmp_path):
     assert ["some day" in prompt for prompt in asked[before:]] == [True]
 
 
+def test_a_judge_with_rounds_of_sampling(tmp_path):
+    said = "<think>\nwhich day is it?\n</think>\n\nIt is \\boxed{the first day of the week}."
+    problems = _jsonl(tmp_path / "problems.jsonl", [{"problem": QUESTION, "answer": "Sunday"}])
+    with _endpoint({**REPLIES, "": said}) as (url, _):  # the teacher's prompt has no candidate in it
+        assignments = [f"verify.judge=openai:judge@{url}", "clean.benchmarks=[]", "source.domain=text"]
+        assignments += ["sample.until_correct=2", "sample.at_most=4", "sample.per_problem=1"]
+        changes = Changes(problems=(problems,), teacher=f"openai:teacher@{url}", assignments=tuple(assignments))
+        run = build(load_recipe("openr1-math", changes), runs=tmp_path / "runs")
+    assert json.loads((run / "manifest.json").read_text())["judge"]["judged"] == {"equivalent": 2}
+    (example,) = pl.read_parquet(run / "dataset" / "*.parquet").to_dicts()
+    assert example["judge"] == ["equivalent"] * 2 and example["verdicts"] == ["incorrect"] * 2
+
+
 def test_a_puzzle_is_never_judged(tmp_path):
     problems = _jsonl(tmp_path / "p.jsonl", [{"question": "Make 24.", "answer": "2*3*4"}])
     said = {"question": "Make 24.", "response": "<think>\nhm\n</think>\n\n\\boxed{2*3+4}"}
