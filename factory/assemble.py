@@ -82,6 +82,10 @@ def _link(folder: Path, pieces: Pieces, rejected: Piece) -> None:
     repeats = next(p for p in pieces.cleaning if p.name == "duplicates")
     link(repeats.folder / "duplicates.parquet", folder / "duplicates.parquet")
     link(pieces.difficulty.folder / "difficulty.parquet", folder / "difficulty.parquet")
+    if pieces.selected:
+        link(pieces.selected.folder / "selection.json", folder / "selection.json")
+    else:
+        (folder / "selection.json").unlink(missing_ok=True)  # an earlier build's, in a folder named with --out
     link(pieces.audit.folder / "audit.parquet", folder / "audit.parquet")
 
 

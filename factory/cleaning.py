@@ -198,7 +198,7 @@ def _table(clean: Clean) -> str | None:
 def _windowed(ids: list[str], clean: Clean) -> Iterator[tuple[str | None, str]]:
     """(reason, detail) of each problem that another run's pass rates keep from being sampled."""
     assert clean.pass_rate is not None and clean.pass_rate.table is not None
-    measured = rates(Path(clean.pass_rate.table), clean.pass_rate.models)
+    measured = rates(clean.pass_rate.table, clean.pass_rate.models)
     known = {row["problem_id"]: row for row in measured.iter_rows(named=True)}
     for problem_id in ids:
         row = known.get(problem_id)

@@ -23,16 +23,17 @@ def measure(store: Path, verdicts: Sequence[Piece]) -> Piece:
     return once(store, "difficulty", {"interval": Z_95, "failed": FAILED}, [piece.digest for piece in verdicts], work)
 
 
-def table_of(table: str | None, own: Piece) -> Path:
-    """The file of pass rates that a recipe names, or this run's own."""
-    return Path(table) if table else own.folder / "difficulty.parquet"
-
-
 def table_digest(table: str | None) -> str | None:
     """What is in a named table, for a step's key; None for the run's own, whose piece is an input."""
     return file_digest(Path(table)) if table and Path(table).is_file() else None
 
 
-def rates(path: Path, models: Sequence[str]) -> pl.DataFrame:
-    """problem_id, correct, judged and pass_rate, summed over the models."""
-    return of_models(read_table(path), list(models))
+def rates(table: str, models: Sequence[str]) -> pl.DataFrame:
+    """problem_id, correct, judged and pass_rate from a named table, summed over the models (all where none is named)."""
+    return of_models(read_table(Path(table)), list(models))
+
+
+def own_rates(difficulty: Piece, models: Sequence[str]) -> pl.DataFrame:
+    """The same from the run's own table, which has no model at all where no trace was judged."""
+    table = pl.read_parquet(difficulty.folder / "difficulty.parquet")
+    return of_models(table, list(models) if table.height else [])

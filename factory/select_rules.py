@@ -18,7 +18,7 @@ from curation.selection.mixture import mixture
 from curation.selection.pass_rate import PRESETS, Band, by_pass_rate
 from curation.selection.per_problem import per_problem
 from curation.selection.s1k import s1k
-from factory.measuring import rates, table_of
+from factory.measuring import own_rates, rates
 from factory.rules import Select, SelectDiverse, SelectLimo, SelectMixture, SelectPassRate, SelectPerProblem, SelectS1k
 from factory.steps import Piece
 
@@ -61,7 +61,7 @@ def apply(rule: Select, table: pl.DataFrame, difficulty: Piece) -> Selection:
 
 
 def _s1k(rule: SelectS1k, table: pl.DataFrame, difficulty: Piece) -> Selection:
-    measured = rates(table_of(rule.table, difficulty), rule.models).select("problem_id", "correct", "judged")
+    measured = _rates(rule, difficulty).select("problem_id", "correct", "judged")
     easy = pl.when(pl.col("judged") > 0).then(pl.col("correct") > 0).alias("easy")
     right = pl.when(pl.col("outcome") == "undetermined").then(None).otherwise(pl.col("outcome") == "correct").alias("correct")
     labels = _label(table, rule.domain).alias("domain"), _label(table, rule.source).alias("source")
@@ -78,8 +78,12 @@ def _s1k(rule: SelectS1k, table: pl.DataFrame, difficulty: Piece) -> Selection:
     )
 
 
+def _rates(rule: SelectS1k | SelectPassRate | SelectMixture, difficulty: Piece) -> pl.DataFrame:
+    return rates(rule.table, rule.models) if rule.table else own_rates(difficulty, rule.models)
+
+
 def _with_rates(rule: SelectPassRate | SelectMixture, table: pl.DataFrame, difficulty: Piece) -> pl.DataFrame:
-    measured = rates(table_of(rule.table, difficulty), rule.models).select("problem_id", "pass_rate")
+    measured = _rates(rule, difficulty).select("problem_id", "pass_rate")
     return table.join(measured, on="problem_id", how="left", maintain_order="left")
 
 

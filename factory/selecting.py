@@ -6,6 +6,7 @@ the examples themselves go shard by shard.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def select(store: Path, rules: Sequence[Select], judged: Sequence[Judged], difficulty: Piece) -> Piece:
     """What the rules leave: `examples-<shard>.parquet`, and what they take away: `traces.parquet`, `problems.parquet`.
 
-    The facts hold the funnel and, for each rule, the state that repeats it.
+    `selection.json` holds, for each rule in order, its settings and all else that is needed to repeat it.
     """
     settings = [rule.model_dump(mode="json") | {"digest": table_digest(getattr(rule, "table", None))} for rule in rules]
 
@@ -48,7 +49,8 @@ def select(store: Path, rules: Sequence[Select], judged: Sequence[Judged], diffi
             left = left[done.taken]
         times = Counter(left["row"].to_list())
         examples = [_write(folder, j, part, times, why) for j, part in zip(judged, _by_shard(every, len(judged)), strict=True)]
-        return {"funnel": lines, "states": states, "examples": examples}
+        (folder / "selection.json").write_text(json.dumps(states, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        return {"funnel": lines, "examples": examples}
 
     inputs = [*(j.examples.digest for j in judged), difficulty.digest]
     return once(store, "select", settings, inputs, work)

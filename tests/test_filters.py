@@ -19,6 +19,7 @@ GOOD = "Find the sum of all integers n with n^2 + 3n < 40 for which n is a multi
         ("See https://example.com and compute it.", "3", None, "links"),
         ("a) Find x. b) Find y.", "3", None, "multipart"),
         ("Let ABC be a triangle.\n(i) Find its area.\n(ii) Find its perimeter.", "3", None, "multipart"),
+        ("Let ABC be a triangle. (a) What is its area? (b) Prove that it is right.", "3", None, "multipart"),
         ("Prove that there are infinitely many primes.", None, None, "proofs"),
         ("How many are there?", "3", "... which was to be shown. \\boxed{}", "proofs"),
         ("Find x.", "proof", None, "proofs"),
@@ -40,6 +41,8 @@ def test_each_problem_rule(prompt: str, answer: str | None, solution: str | None
     ("prompt", "answer"),
     [
         (GOOD, "28"),
+        ("Ann tries to figure out how many apples there are. She figures that 12 fit a box. Find it.", "\\$1,\\!657"),
+        ("Find the least k for which (i) k is even and (ii) k is a square.", "4"),
         ("What is the smallest n such that one can show that n! > 2^n? Prove that and find n.", "4"),  # it asks for a number
         ("Find the pair (a, b) with (a) + (b) = 3.", "(1, 2)"),
         ("A plane flies at a) speed; find it.", "1,234,567"),

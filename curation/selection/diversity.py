@@ -26,7 +26,7 @@ def diverse(table: pl.DataFrame, vectors: F32, *, size: int, method: Method, see
     k_centre takes the row farthest from those taken, again and again: outliers first, size x rows steps. facility_location takes
     the row that adds most to the likeness of every row to its nearest taken one: typical rows first, rows x rows steps at first.
     """
-    order = np.array(table.with_row_index("row").sort("id")["row"].to_list(), np.int64)
+    order = np.array(table.select("id").with_row_index("row").sort("id")["row"].to_list(), np.int64)
     size = min(size, table.height)
     sorted_vectors = vectors[order]
     found = _k_centre(sorted_vectors, size, seed) if method == "k_centre" else _facility_location(sorted_vectors, size)
