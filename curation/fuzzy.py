@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from rapidfuzz import fuzz, process
 
 from curation.benchmarks import Benchmark
 from curation.decontaminate import Hit
@@ -24,6 +23,8 @@ def fuzzy_contamination(texts: Sequence[str], benchmarks: Sequence[Benchmark], *
     The hit's score is the ratio divided by 100 and its overlap the question. Ties go to the question that comes first. Time grows
     with rows x questions; a pair whose lengths alone forbid the ratio costs almost nothing.
     """
+    from rapidfuzz import fuzz, process
+
     names = [(b.name, number) for b in benchmarks for number in range(len(b.questions))]
     questions = [question for b in benchmarks for question in b.questions]
     if not questions:
