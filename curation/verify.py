@@ -13,6 +13,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import importlib.metadata
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, overload
@@ -23,11 +24,14 @@ from curation.mathematics import exact, server
 from curation.mathematics.answer import ANSWER_LIMIT, Found, decide
 from curation.records import Verdict
 
-DOMAINS = ("math", "text", "countdown", "knights-and-knaves")
+DOMAINS = ("math", "text", "countdown", "knights-and-knaves", "code")
 MATH_VERSION = "1"  # raised whenever a verdict of the same texts may change
 CHUNK = 128  # rows sent to a worker at once; a row takes 0.2 ms, a message 0.1 ms
 CHUNK_LIMIT_S = 60.0  # the worst row of the cheap tier takes 0.2 s
 LOOK_AHEAD = 256  # rows judged or waiting beyond the one due next
+
+
+Running = concurrent.futures.Future[Verdict]  # a row whose program is being tested
 
 
 class Row(NamedTuple):
@@ -35,7 +39,7 @@ class Row(NamedTuple):
 
     gold: str
     response: str
-    verdict: Verdict | Waiting | None
+    verdict: Verdict | Waiting | Running | None
 
 
 class Waiting(NamedTuple):
@@ -107,28 +111,44 @@ def check_golds(items: Iterable[tuple[str | None, str]], *, timeout_s: float = 5
     return _in_order(_judge_gold(*item, timeout_s=timeout_s, workers=workers) for item in items)
 
 
-def _in_order(rows: Iterable[Verdict | Waiting]) -> Iterator[Verdict]:
-    queue: collections.deque[Verdict | Waiting] = collections.deque()
+def _in_order(rows: Iterable[Verdict | Waiting | Running]) -> Iterator[Verdict]:
+    queue: collections.deque[Verdict | Waiting | Running] = collections.deque()
     for row in rows:
         queue.append(row)
-        while queue and (len(queue) > LOOK_AHEAD or isinstance(queue[0], Verdict) or queue[0].future.done()):
+        while queue and (len(queue) > LOOK_AHEAD or _is_done(queue[0])):
             yield _finished(queue.popleft())
     while queue:
         yield _finished(queue.popleft())
 
 
-def _finished(row: Verdict | Waiting) -> Verdict:
+def _is_done(row: Verdict | Waiting | Running) -> bool:
+    return isinstance(row, Verdict) or (row.future if isinstance(row, Waiting) else row).done()
+
+
+def _finished(row: Verdict | Waiting | Running) -> Verdict:
     if isinstance(row, Verdict):
         return row
+    if not isinstance(row, Waiting):
+        return row.result()
     outcome, why, seconds = row.future.result()
     total_seconds = row.verdict.seconds + seconds
     return dataclasses.replace(row.verdict, outcome=outcome, why=why, seconds=total_seconds)  # type: ignore[arg-type]
 
 
-def _judge(gold: str | None, response: str, domain: str, *, timeout_s: float, workers: int) -> Verdict | Waiting:
+@functools.cache
+def _runners(workers: int, pid: int) -> concurrent.futures.ThreadPoolExecutor:
+    """Threads that wait for sandboxes; each process its own, since a forked child has no thread of its parent's."""
+    return concurrent.futures.ThreadPoolExecutor(workers)
+
+
+def _judge(gold: str | None, response: str, domain: str, *, timeout_s: float, workers: int) -> Verdict | Waiting | Running:
     started = time.perf_counter()
     if domain not in DOMAINS:
         raise UserError(f"unknown domain {domain!r}; the verifier knows {', '.join(DOMAINS)}")
+    if domain == "code" and gold:
+        from curation import code_tests
+
+        return _runners(workers, os.getpid()).submit(code_tests.check, gold, response, timeout_s=timeout_s)
     bare = extract_gold(gold) if gold else None
     if gold is None or bare is None:
         return _verdict("undetermined", "no_gold", None, None, started)
@@ -153,7 +173,7 @@ def _text(gold: str, response: str, started: float) -> Verdict:
     return _verdict("correct" if same else "incorrect", "equal" if same else "different", *found, started)
 
 
-def _settled(gold: str, found: Found, timeout_s: float, workers: int) -> Verdict | Waiting:
+def _settled(gold: str, found: Found, timeout_s: float, workers: int) -> Verdict | Waiting | Running:
     """A verdict where the cheap tier has decided, else a question to the slow tier."""
     outcome, why, extracted, rule, seconds = found
     verdict = Verdict(
@@ -167,11 +187,13 @@ def _settled(gold: str, found: Found, timeout_s: float, workers: int) -> Verdict
     return verdict if outcome else Waiting(server.shared(workers).ask(gold, extracted or "", timeout_s), verdict)
 
 
-def _in_chunks(items: Iterable[tuple[str | None, str, str]], timeout_s: float, workers: int) -> Iterator[Verdict | Waiting]:
+def _in_chunks(
+    items: Iterable[tuple[str | None, str, str]], timeout_s: float, workers: int
+) -> Iterator[Verdict | Waiting | Running]:
     """The cheap tier itself on several cores: rows go to the workers by the chunk, and come back in order."""
     slow = server.shared(workers)
     queue: collections.deque[tuple[list[Row], concurrent.futures.Future[list[Found] | None]]] = collections.deque()
-    for rows in _batches(items):
+    for rows in _batches(items, timeout_s, workers):
         queue.append((rows, slow.decide([(r.gold, r.response) for r in rows if r.verdict is None], CHUNK_LIMIT_S)))
         if len(queue) > 2 * workers:
             yield from _chunk(*queue.popleft(), slow, timeout_s, workers)
@@ -179,11 +201,11 @@ def _in_chunks(items: Iterable[tuple[str | None, str, str]], timeout_s: float, w
         yield from _chunk(*queue.popleft(), slow, timeout_s, workers)
 
 
-def _batches(items: Iterable[tuple[str | None, str, str]]) -> Iterator[list[Row]]:
+def _batches(items: Iterable[tuple[str | None, str, str]], timeout_s: float, workers: int) -> Iterator[list[Row]]:
     rows: list[Row] = []
     for gold, response, domain in items:
         bare = extract_gold(gold) if gold and domain == "math" else None
-        verdict = None if bare is not None else _judge(gold, response, domain, timeout_s=0, workers=1)
+        verdict = None if bare is not None else _judge(gold, response, domain, timeout_s=timeout_s, workers=workers)
         rows.append(Row(bare or "", response, verdict))
         if len(rows) == CHUNK:
             yield rows
@@ -198,7 +220,7 @@ def _chunk(
     slow: server.Server,
     timeout_s: float,
     workers: int,
-) -> Iterator[Verdict | Waiting]:
+) -> Iterator[Verdict | Waiting | Running]:
     found = future.result()
     undecided = iter(found if found is not None else _one_by_one(rows, slow, timeout_s))
     for row in rows:
@@ -213,8 +235,10 @@ def _one_by_one(rows: list[Row], slow: server.Server, timeout_s: float) -> Itera
             yield found[0] if found else Found("undetermined", "timeout", None, None, timeout_s)
 
 
-def _judge_gold(gold: str | None, domain: str, *, timeout_s: float, workers: int) -> Verdict | Waiting:
+def _judge_gold(gold: str | None, domain: str, *, timeout_s: float, workers: int) -> Verdict | Waiting | Running:
     started = time.perf_counter()
+    if domain == "code" and gold:
+        return _verdict(*_readable_tests(gold), None, "gold", started)
     bare = extract_gold(gold) if gold else None
     if bare is None:
         return _verdict("undetermined", "no_gold", None, None, started)
@@ -230,6 +254,16 @@ def _judge_gold(gold: str | None, domain: str, *, timeout_s: float, workers: int
         return _verdict("correct", "equal", bare, "gold", started)
     future = server.shared(workers).ask(bare, bare, timeout_s)
     return Waiting(future, _verdict("undetermined", "", bare, "gold", started))
+
+
+def _readable_tests(gold: str) -> tuple[str, str]:
+    from curation.code_gold import read_gold
+
+    try:
+        read_gold(gold)
+    except (ValueError, RecursionError):
+        return "undetermined", "unparseable_gold"
+    return "correct", "equal"
 
 
 def _verdict(outcome: str, why: str, extracted: str | None, rule: str | None, started: float) -> Verdict:

@@ -87,6 +87,14 @@ def test_countdown_without_a_gold_that_can_be_read_teaches_nothing():
     assert rewards.countdown_reward(["<answer>1+1</answer>"], answer=["((("]) == [None]
 
 
+def test_code_passes_all_tests_or_earns_nothing():
+    gold = '{"kind": "calls", "fn_name": "f", "inputs": [[2], [5]], "outputs": [4, 10]}'
+    programs = ["def f(x):\n    return 2 * x", "def f(x):\n    return 4", "raise SystemExit(0)"]
+    texts = [f"So:\n```python\n{program}\n```" for program in programs]
+    assert rewards.code_reward(_said(*texts, "no program"), answer=[gold] * 4) == [1.0, 0.0, 0.0, 0.0]
+    assert rewards.code_reward(_said(texts[0]), answer=["[]"]) == [None]
+
+
 def test_an_empty_completion_and_one_with_tool_calls():
     turns = [{"role": "assistant", "content": None}, {"role": "tool", "content": "7"}, {"role": "assistant", "content": "5"}]
     assert rewards.accuracy_reward([[], turns, [turns[0]]], answer=["5", "5", "5"]) == [0.0, 1.0, 0.0]
