@@ -40,9 +40,7 @@ def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.argument("recipe"),
-            click.option(
-                "--teacher", metavar="T", help="oracle, replay:FILE_OR_DATASET, openai:MODEL@URL, vllm:MODEL, hf:MODEL."
-            ),
+            click.option("--teacher", metavar="T", help="oracle, replay:FILE_OR_DATASET, openai:MODEL@URL, vllm:MODEL, hf:MODEL."),
             click.option("--problems", multiple=True, metavar="FILE", help="Your problems instead of the recipe's; repeatable."),
             click.option(
                 "--benchmarks",
@@ -71,12 +69,30 @@ _workers = click.option(
 
 @cli.command()
 @recipe_options
-def plan(recipe: str, runs: Path, **changes: Any) -> None:
-    """Show what a build would do: the resolved recipe, requests and tokens. Samples nothing."""
+@click.option("--pilot", type=click.IntRange(1), metavar="N", help="Sample N problems and predict tokens, price and hours.")
+def plan(recipe: str, runs: Path, pilot: int | None, **changes: Any) -> None:
+    """Show what a build would do: the resolved recipe, requests and tokens. Samples nothing without --pilot."""
     from factory.describe import plan_text
     from factory.recipe import Changes, load_recipe
 
-    click.echo(plan_text(load_recipe(recipe, Changes(**changes)), runs))
+    resolved = load_recipe(recipe, Changes(**changes))
+    click.echo(plan_text(resolved, runs))
+    if pilot:
+        from factory.pilot import predict, prediction_text
+
+        click.echo(prediction_text(predict(resolved, runs, pilot)))
+
+
+@cli.command()
+@recipe_options
+@click.argument("problem")
+@click.option("--index", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Which of its samples, from 0.")
+def cached(recipe: str, runs: Path, problem: str, index: int, **changes: Any) -> None:
+    """Tell why a sample of PROBLEM (an id or its beginning) would be reused or asked for anew, field by field."""
+    from factory.cached import explain
+    from factory.recipe import Changes, load_recipe
+
+    click.echo(explain(load_recipe(recipe, Changes(**changes)), runs, problem, index))
 
 
 @cli.command()
@@ -110,7 +126,7 @@ def build(
 @click.argument("file", type=Path)
 @click.option("--gold", metavar="COLUMN", help="Column of the gold answers; found by name when not given.")
 @click.option("--response", metavar="COLUMN", help="Column of the responses; found by name when not given.")
-@click.option("--domain", default="math", show_default=True, help="math, countdown, knights-and-knaves or text.")
+@click.option("--domain", default="math", show_default=True, help="math, code, countdown, knights-and-knaves or text.")
 @click.option("--out", type=Path, metavar="FILE", help="Write rows with verdicts, or findings, to a .jsonl or .parquet.")
 @click.option("--explain", type=click.IntRange(0), metavar="ROW", help="Show how this row, counted from 0, is judged.")
 @click.option("--audit", is_flag=True, help="List golds in doubt: refused, outvoted by most models, or in conflict.")
@@ -155,13 +171,11 @@ def diff(run: Path, other: Path) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be uploaded, and upload nothing.")
 @click.option("--allow-license-clash", is_flag=True, help="Publish what licences or terms that clash went into.")
 def push(run: Path, repo: str, public: bool, dry_run: bool, allow_license_clash: bool) -> None:
-    """Publish a finished RUN as the data set REPO on the Hugging Face Hub."""
+    """Publish RUN, a finished run or a model's folder, as the data set or model REPO on the Hugging Face Hub."""
     from cards.push import push as push_run
     from factory.describe import push_summary
 
-    click.echo(
-        push_summary(push_run(run, repo, private=not public, dry_run=dry_run, allow_license_clash=allow_license_clash))
-    )
+    click.echo(push_summary(push_run(run, repo, private=not public, dry_run=dry_run, allow_license_clash=allow_license_clash)))
 
 
 @cli.command()
@@ -173,6 +187,22 @@ def view(run: Path, port: int, no_browser: bool) -> None:
     from cards.view.server import serve
 
     serve(run, port, open_browser=not no_browser, say=click.echo)
+
+
+@cli.command()
+@click.argument("data", metavar="RUN_OR_DATASET")
+@click.option("--student", required=True, metavar="MODEL", help="A model folder, or a repository of the Hub.")
+@click.option("--config", metavar="NAME", help="A preset (r1-distill, openr1-distill, s1, limo) or the path of a .yaml.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change any setting; repeatable.")
+@click.option("--runs", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where students are kept.")
+@click.option("--out", type=Path, metavar="DIR", help="Write the model here instead of RUNS/students/<student>-<config>-<hash>.")
+def distill(data: str, student: str, config: str | None, assignments: tuple[str, ...], runs: Path, out: Path | None) -> None:
+    """Train a student on verified examples; call it again to go on from the last checkpoint."""
+    from factory.distilling import distill as train_student
+    from factory.distilling import student_summary
+
+    command = shlex.join(["factory", *sys.argv[1:]])
+    click.echo(student_summary(train_student(data, student, config, assignments, runs=runs, out=out, command=command)))
 
 
 @cli.command("eval")

@@ -18,9 +18,11 @@ ALLOWED = {
     "factory": {"factory", "training", "cards", "curation"},
 }
 FLAGS = {
+    "distill": {"--student", "--config", "--set", "--runs", "--out"},
     "eval": {"--suite", "--against", "--limit", "--set", "--runs", "--out", "--workers"},
     "list": set(),
-    "plan": {"--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs"},
+    "plan": {"--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs", "--pilot"},
+    "cached": {"--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs", "--index"},
     "build": {
         *("--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs", "--out", "--workers"),
         *("--budget-usd", "--budget-tokens"),
