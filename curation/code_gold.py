@@ -29,6 +29,15 @@ _TELLING = (("calls", "fn_name"), ("check", "test"), ("asserts", "asserts"))
 # leetcode.com has these imported; the published prompt has only `from heapq import *`, and its own solutions say heapq.nlargest.
 # First, so that names of the star imports win: `bisect` is the function there.
 _LEETCODE_MODULES = "import bisect, heapq, itertools, operator, re, sys\n"
+# What eval/testing_util.py of hendrycks/apps puts before every solution, but numpy, which costs 0.2 s to import.
+_APPS_IMPORTS = """import sys, time, itertools, collections, math, fractions, random, heapq
+from itertools import accumulate, product, permutations, combinations
+from collections import Counter, OrderedDict, deque, defaultdict, ChainMap
+from functools import lru_cache
+from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2
+from typing import List, Tuple, Dict, Optional
+from heapq import *
+"""
 
 
 def read_gold(gold: str) -> dict[str, Any]:
@@ -80,8 +89,8 @@ def gold_from_apps(row: Mapping[str, Any] | str) -> str:
     inputs, outputs = given["inputs"], given["outputs"]
     if given.get("fn_name"):
         pairs = [_call(i, o) for i, o in zip(inputs, outputs, strict=True)]
-        calls = {"kind": "calls", "fn_name": given["fn_name"], "inputs": [i for i, _ in pairs], "outputs": [o for _, o in pairs]}
-        return canonical_json(calls)
+        calls = {"fn_name": given["fn_name"], "inputs": [i for i, _ in pairs], "outputs": [o for _, o in pairs]}
+        return canonical_json({"kind": "calls", "preamble": _APPS_IMPORTS, **calls})
     return canonical_json({"kind": "stdin", "inputs": [_text(i) for i in inputs], "outputs": [_text(o) for o in outputs]})
 
 

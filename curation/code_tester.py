@@ -169,8 +169,15 @@ def run_calls(tests: dict[str, Any], link: Link) -> None:
     # APPS and TACO wrap each answer in a list and accept both: APPS/eval/testing_util.py, `== in_outs["outputs"][index][0]`.
     wrapped = all(isinstance(o, list) and len(o) == 1 for o in outputs)
     for args, expected in zip(tests["inputs"], outputs, strict=True):
-        answer = function(*args)
+        answer = function(*_whole_keys(args))
         assert same(answer, expected) or (wrapped and same(answer, expected[0]))
+
+
+def _whole_keys(args: list[Any]) -> list[Any]:
+    """A lone mapping argument gets its whole numbers back as keys, which JSON made text; testing_util.py of APPS does so."""
+    if len(args) == 1 and isinstance(args[0], dict) and all(k.isdecimal() for k in args[0]):
+        return [{int(k): v for k, v in args[0].items()}]
+    return args
 
 
 def same(answer: Any, expected: Any) -> bool:

@@ -76,12 +76,25 @@ def check_all(items: Iterable[tuple[str, str]], *, timeout_s: float = 5.0, worke
     """Verdicts of (gold, response) in input order, `workers` rows at a time; reads at most LOOK_AHEAD rows ahead."""
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         queue: collections.deque[concurrent.futures.Future[Verdict]] = collections.deque()
-        for gold, response in items:
-            queue.append(pool.submit(check, gold, response, timeout_s=timeout_s))
-            while queue and (len(queue) > LOOK_AHEAD or queue[0].done()):
+        try:
+            for gold, response in items:
+                queue.append(pool.submit(check, gold, response, timeout_s=timeout_s))
+                while queue and (len(queue) > LOOK_AHEAD or queue[0].done()):
+                    yield queue.popleft().result()
+            while queue:
                 yield queue.popleft().result()
-        while queue:
-            yield queue.popleft().result()
+        finally:  # whoever reads the verdicts may stop early
+            for future in queue:
+                future.cancel()
+
+
+def check_gold(gold: str) -> Verdict:
+    """Can the tests be read? Whether a right program passes them, only a reference solution shows."""
+    try:
+        read_gold(gold)
+    except (ValueError, RecursionError):
+        return Verdict(outcome="undetermined", why="unparseable_gold", extracted=None, verifier=VERSION)
+    return Verdict(outcome="correct", why="readable", extracted=None, rule="gold", verifier=VERSION)
 
 
 _FENCE = re.compile(r"^([ \t]*)(?:```|~~~)[ \t]*([^\n`]*)$", re.MULTILINE)

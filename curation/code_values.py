@@ -62,7 +62,7 @@ def encode(root: object, shared: dict[str, type], keep: Callable[[object], int])
 
 def _entry(value: Any, place: Callable[[object], Any], shared: dict[str, type], keep: Callable[[object], int]) -> list[Any]:
     kind = type(value)
-    if isinstance(value, type) and builtins.__dict__.get(value.__name__) is value:
+    if isinstance(value, type) and value in vars(builtins).values():
         return ["type", value.__name__]
     if text := _FROM_TEXT.get((kind.__module__, kind.__name__)):
         return ["text", kind.__module__, kind.__name__, text[0](value)]

@@ -14,8 +14,9 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 def same_output(printed: str, wanted: str) -> bool:
     """Equal without trailing white space, else token by token: exact, or a float within FLOAT_TOLERANCE where one was wanted.
 
-    Case counts. As the default validator of the Kattis and ICPC problem package format compares, with `case_sensitive` and
-    `float_tolerance 1e-6`: tokens between white space, a tolerance for tokens that are floats in the judge's answer.
+    Case counts. As the default output validator of the Kattis and ICPC problem package format (icpc.io/problem-package-format)
+    compares when given `case_sensitive` and `float_tolerance 1e-6`: tokens between white space, and a tolerance for those that
+    are floats in the judge's answer.
     """
     if printed.rstrip() == wanted.rstrip():
         return True

@@ -3,12 +3,13 @@
 import concurrent.futures
 import json
 import threading
+import time
 
 import pytest
 
 from curation import sandbox
 from curation.code_gold import gold_from_apps, gold_from_humaneval, gold_from_leetcode, gold_from_mbpp, read_gold
-from curation.code_tests import check, check_all, code_blocks
+from curation.code_tests import check, check_all, check_gold, code_blocks
 from curation.output_compare import same_output
 
 LEVELS = sandbox.available()
@@ -320,11 +321,14 @@ def test_published_forms_of_calls():
     assert why(strict, "def f(x): return 1 if x == 1 else [2, 2]") == "tests_failed"
     near = json.dumps({"fn_name": "f", "inputs": [[3.0]], "outputs": [{"1": 0.3333333}]})
     assert why(near, "def f(x): return {1: 1 / x}") == "tests_passed"
+    keys = gold_from_apps(json.dumps({"fn_name": "f", "inputs": [[{"1": 5}]], "outputs": [5]}))
+    assert why(keys, "class Solution:\n    def f(self, d: Dict[int, int]) -> int: return d[1]") == "tests_passed"
 
 
 def test_gold_kinds_are_told_by_their_fields():
     kinds = [read_gold(g)["kind"] for g in (DOUBLE, HUMANEVAL, MBPP, LEETCODE, STDIN, '{"inputs": ["1"], "outputs": ["1"]}')]
     assert kinds == ["calls", "check", "asserts", "check", "stdin", "stdin"]
+    assert (check_gold(DOUBLE).outcome, check_gold("{}").why) == ("correct", "unparseable_gold")
     assert read_gold(json.dumps({"test": "x", "entry_point": "f", "prompt": "import re\n"}))["preamble"] == "import re\n"
 
 
@@ -379,6 +383,14 @@ def test_many_in_order_and_from_threads():
     for thread in threads:
         thread.join()
     assert [found[n] for n in range(4)] == expected[:4]
+
+
+def test_who_stops_reading_waits_for_no_more_than_what_runs():
+    verdicts = check_all(((DOUBLE, fenced("import time; time.sleep(1)\ndef f(x): return 2 * x")) for _ in range(99)), workers=2)
+    assert next(verdicts).outcome == "correct"
+    started = time.monotonic()
+    verdicts.close()
+    assert time.monotonic() - started < 12
 
 
 def test_a_hostile_row_costs_only_itself():
