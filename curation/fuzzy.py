@@ -6,14 +6,15 @@ typed slightly otherwise, of any length, and nothing that has a sentence before 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from curation.benchmarks import Benchmark
 from curation.decontaminate import Hit
 
-_BLOCK_ROWS = 2_000  # rows x questions scores of a byte each: 12 MB with 6,000 questions
+_BLOCK_ROWS = 256  # of nearly one length, since rows go by their length
 RATIO = 95.0
 
 
@@ -21,21 +22,34 @@ def fuzzy_contamination(texts: Sequence[str], benchmarks: Sequence[Benchmark], *
     """For each row the benchmark question with the highest ratio, if that is at least `ratio` (0 to 100); None for a clean row.
 
     The hit's score is the ratio divided by 100 and its overlap the question. Ties go to the question that comes first. Time grows
-    with rows x questions; a pair whose lengths alone forbid the ratio costs almost nothing.
+    with the pairs of a row and a question whose lengths allow the ratio.
     """
-    from rapidfuzz import fuzz, process
-
     names = [(b.name, number) for b in benchmarks for number in range(len(b.questions))]
     questions = [question for b in benchmarks for question in b.questions]
-    if not questions:
-        return [None] * len(texts)
-    hits: list[Hit | None] = []
-    for start in range(0, len(texts), _BLOCK_ROWS):
-        block = texts[start : start + _BLOCK_ROWS]
-        scores = process.cdist(block, questions, scorer=fuzz.ratio, score_cutoff=ratio, dtype=np.float32, workers=-1)
-        best = scores.argmax(axis=1)
-        for row, entry in enumerate(best.tolist()):
-            score = float(scores[row, entry])
-            name, number = names[entry]
-            hits.append(Hit(name, number, questions[entry], "fuzzy", questions[entry], score / 100) if score >= ratio else None)
+    order = sorted(range(len(questions)), key=lambda entry: len(questions[entry]))
+    ranked = [questions[entry] for entry in order]
+    lengths = [len(question) for question in ranked]
+    # A ratio is at most twice the shorter length over the sum: at 95 the lengths differ by less than a tenth.
+    shortest = ratio / (200 - ratio)
+    hits: list[Hit | None] = [None] * len(texts)
+    rows = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[start : start + _BLOCK_ROWS]
+        first = bisect_left(lengths, len(texts[block[0]]) * shortest - 1)
+        last = bisect_right(lengths, len(texts[block[-1]]) / shortest + 1)
+        for row, place, score in _closest([texts[row] for row in block], ranked[first:last], order[first:last], ratio):
+            name, number = names[place]
+            hits[block[row]] = Hit(name, number, questions[place], "fuzzy", questions[place], score / 100)
     return hits
+
+
+def _closest(block: list[str], ranked: list[str], order: list[int], ratio: float) -> Iterator[tuple[int, int, float]]:
+    """(row of the block, question, ratio) of each row that has one; of several alike the question that comes first."""
+    from rapidfuzz import fuzz, process
+
+    if not ranked:
+        return
+    scores = process.cdist(block, ranked, scorer=fuzz.ratio, score_cutoff=ratio, dtype=np.float32, workers=-1)
+    for row in np.flatnonzero(scores.max(axis=1) >= ratio).tolist():
+        best = float(scores[row].max())
+        yield row, min(order[at] for at in np.flatnonzero(scores[row] == best).tolist()), best
