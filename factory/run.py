@@ -2,7 +2,7 @@
 
 runs/<recipe>-<hash>/  README.md  recipe.json  manifest.json  funnel.json
                        problems/  traces/  verdicts/  dataset/  rejected/
-                       contamination.parquet  audit.parquet
+                       contamination.parquet  audit.parquet  duplicates.parquet  difficulty.parquet  selection.json
 runs/.steps/           finished pieces of work, shared by all runs beside them (factory.steps)
 runs/.samples/         every sample paid for, shared likewise (factory.journal)
 """
@@ -41,14 +41,15 @@ def open_run(runs: Path, recipe: Recipe, out: Path | None = None) -> Iterator[Ru
     run = Run(out or runs / recipe.run_name(), runs / ".steps", runs / ".samples")
     for folder in run:
         folder.mkdir(parents=True, exist_ok=True)
-    with _locked(run.folder):
+    with locked(run.folder):
         remove_abandoned(run.store)
         write_atomic(run.folder / "recipe.json", json.dumps(recipe.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
         yield run
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process. Raises UserError, saying who holds it, when another does."""
     # The kernel drops the lock with the process, however it dies; the text is only there to say who holds it.
     with (folder / ".lock").open("a+") as file:
         try:
@@ -56,7 +57,7 @@ def _locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise UserError(f"{folder} is in use by {holder}: wait for it, stop it, or build elsewhere with --out") from None
+            raise UserError(f"{folder} is in use by {holder}: wait for it, stop it, or go elsewhere with --out") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
         file.flush()
