@@ -15,7 +15,7 @@ from curation.files import write_atomic
 
 HAND_OPEN = "<!-- factory:hand-written -->"
 HAND_CLOSE = "<!-- /factory:hand-written -->"
-_HINT = "<!-- Write here; this part is kept when the card is written again. -->"
+HAND_HINT = "<!-- Write here; this part is kept when the card is written again. -->"
 
 # The Hub's bins (hub documentation, datasets-cards: size_categories).
 _SIZES = (
@@ -49,7 +49,7 @@ def render(run: Path) -> str:
         f"# {text(facts.recipe['name'])}",
         text(facts.recipe["description"], 2000),
         row_sections.summary(facts),
-        f"{HAND_OPEN}\n{_HINT}\n{HAND_CLOSE}",
+        f"{HAND_OPEN}\n{HAND_HINT}\n{HAND_CLOSE}",
     ]
     about_rows = (
         ("Load it", row_sections.loading),
@@ -85,7 +85,7 @@ def keep_hand_written(card: str, existing: str) -> str:
     before, _, rest = new_body.partition(HAND_OPEN)
     _, _, after = rest.partition(HAND_CLOSE)
     here, there = hand_written(card), hand_written(existing)
-    hand = (here if there in here else there) or _HINT
+    hand = (here if there in here else there) or HAND_HINT
     return f"---\n{_yaml(metadata)}---\n{before}{HAND_OPEN}\n{hand}\n{HAND_CLOSE}{after}"
 
 
@@ -95,7 +95,7 @@ def hand_written(card: str) -> str:
     _, opened, rest = body.partition(HAND_OPEN)
     inside, closed, _ = rest.partition(HAND_CLOSE)
     kept = inside if opened and closed else body.replace(HAND_OPEN, "").replace(HAND_CLOSE, "")
-    return kept.replace(_HINT, "").strip()
+    return kept.replace(HAND_HINT, "").strip()
 
 
 def split_card(card: str) -> tuple[dict[str, Any], str]:

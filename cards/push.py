@@ -12,19 +12,15 @@ does, and each call below first looks at what is already there, so that a repeti
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
-import polars as pl
 
-from cards.dataset_card import hand_written, keep_hand_written
-from cards.licenses import clashes
-from cards.public import public_json
+from cards.dataset_card import HAND_OPEN, hand_written, keep_hand_written
+from cards.parcel import Content, Parcel, content, parcel
 from cards.retry import patiently, set_client_timeout
-from cards.run_facts import read_json
 from curation.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,13 +28,6 @@ if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.hf_api import RepoFile
 
-# What is published. Not traces/, problems/ and verdicts/: each generation, problem and verdict of the set is in dataset/
-# already and what was dropped is in rejected/, so the working tables would only double the bytes. Names with a leading
-# dot are locks and half-written files.
-_EVIDENCE = ("contamination.parquet", "duplicates.parquet", "audit.parquet", "difficulty.parquet")  # those that a run has
-_RECORDS = ("recipe.json", "manifest.json")  # published without the paths of the machine that wrote them
-_FILES = ("README.md", "funnel.svg", "funnel.json", *_RECORDS, *_EVIDENCE)
-_FOLDERS = ("dataset", "rejected")
 _TITLE = "factory"
 _FILES_PER_COMMIT = 100  # the Hub's advice is 50 to 100 files a commit (hub documentation, storage-limits)
 
@@ -52,10 +41,14 @@ class PushResult(NamedTuple):
     tag: str
 
 
-class _Content(NamedTuple):
-    data: Path | bytes
-    size: int  # bytes
-    sha256: str  # taken once: a run can be hundreds of gigabytes
+class _Place(NamedTuple):
+    api: HfApi
+    repo_id: str
+    kind: str  # dataset or model
+
+    @property
+    def url(self) -> str:
+        return f"{self.api.endpoint}/{'datasets/' if self.kind == 'dataset' else ''}{self.repo_id}"
 
 
 class _Changes(NamedTuple):
@@ -65,7 +58,7 @@ class _Changes(NamedTuple):
 
 
 def push(
-    run: Path,
+    folder: Path,
     repo: str,
     *,
     private: bool = True,
@@ -74,11 +67,11 @@ def push(
     dry_run: bool = False,
     allow_license_clash: bool = False,
 ) -> PushResult:
-    """Publish a finished run as the data set `repo`; `private` holds for a repository that does not exist yet.
+    """Publish a finished run as a data set, or a model's folder as a model; `private` holds for a repository that is new.
 
-    Raises UserError for a folder that is no finished run, licences that clash (unless allowed), a name that is
-    none, a missing or refused token, and a Hub that cannot be reached or keeps failing: nothing is visible on main then, and
-    the same command goes on where it stopped.
+    Raises UserError for a folder that is neither, licences that clash (unless allowed), a name that is none, a missing or
+    refused token, and a Hub that cannot be reached or keeps failing: nothing is visible on main then, and the same command
+    goes on where it stopped.
     """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -88,16 +81,14 @@ def push(
         validate_repo_id(repo)
     except HFValidationError as error:
         raise UserError(f"{repo!r} is no repository name: wanted NAME or OWNER/NAME ({error})") from None
-    local = _local_files(run)
-    if not allow_license_clash:
-        _refuse_clashes(run, read_json(run, "manifest.json"))
+    local = parcel(folder, allow_license_clash)
     token = token or get_token()
     if token is None:
         raise UserError("no Hugging Face token: run `hf auth login` or set HF_TOKEN to a token with write access")
     set_client_timeout()
     api = HfApi(endpoint=endpoint, token=token, library_name="cot-factory")
     try:
-        return _push(api, run, repo, local, private, dry_run)
+        return _push(api, folder, repo, local, private, dry_run)
     except (HfHubHTTPError, httpx.TransportError, RuntimeError) as error:
         # The upload of one file wraps what went wrong in a RuntimeError.
         cause = error.__cause__ if type(error) is RuntimeError else error
@@ -106,113 +97,86 @@ def push(
         if isinstance(cause, httpx.TransportError):
             raise UserError(f"{api.endpoint} does not answer ({cause}): run the same command again to go on") from error
         raise
+    except ValueError as error:
+        if not isinstance(error.__cause__, HfHubHTTPError):
+            raise
+        said = " ".join(str(error).split())
+        raise UserError(f"the Hub refuses the metadata of README.md, between the lines --- at its top: {said}") from error
 
 
-def _push(api: HfApi, run: Path, repo: str, local: dict[str, _Content], private: bool, dry_run: bool) -> PushResult:
+def _push(api: HfApi, folder: Path, repo: str, local: Parcel, private: bool, dry_run: bool) -> PushResult:
     user = str(patiently(api.whoami)["name"])
-    repo_id = repo if "/" in repo else f"{user}/{repo}"
-    exists = patiently(lambda: api.repo_exists(repo_id, repo_type="dataset"))
+    place = _Place(api, repo if "/" in repo else f"{user}/{repo}", local.kind)
+    exists = patiently(lambda: api.repo_exists(place.repo_id, repo_type=place.kind))
     if not exists and not dry_run:
-        patiently(lambda: api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True))
-    base = _head(api, repo_id) if exists or not dry_run else ""
-    tree = _tree(api, repo_id, base) if base else {}
+        patiently(lambda: api.create_repo(place.repo_id, repo_type=place.kind, private=private, exist_ok=True))
+    base = _head(place) if exists or not dry_run else ""
+    tree = _tree(place, base) if base else {}
     if "README.md" in tree:
-        local = local | {"README.md": _card_to_publish(api, run, repo_id, base)}
-    changes = _changes(tree, local)
-    digest = local["manifest.json"].sha256[:16]
-    tag, url = f"factory-{digest}", f"{api.endpoint}/datasets/{repo_id}"
+        local = local._replace(files=local.files | {"README.md": _card_to_publish(place, folder, local.files["README.md"], base)})
+    changes, tag = _changes(tree, local), f"factory-{local.digest}"
     if dry_run:
-        return PushResult(url, None, *changes, tag)
+        return PushResult(place.url, None, *changes, tag)
     if changes.upload or changes.delete:
-        _publish(api, repo_id, user, local, f"{_TITLE} {digest} on {base[:16]}")
-    commit = _head(api, repo_id)
-    patiently(lambda: api.create_tag(repo_id, tag=tag, revision=commit, repo_type="dataset", exist_ok=True))
-    return PushResult(url, commit, *changes, tag)
+        _publish(place, user, local, f"{_TITLE} {local.digest} on {base[:16]}")
+    commit = _head(place)
+    patiently(lambda: api.create_tag(place.repo_id, tag=tag, revision=commit, repo_type=place.kind, exist_ok=True))
+    return PushResult(place.url, commit, *changes, tag)
 
 
-def _local_files(run: Path) -> dict[str, _Content]:
-    """What is to be published, by its path in the repository. Raises UserError where the run is not finished or was edited."""
-    manifest = read_json(run, "manifest.json")
-    if not (run / "README.md").is_file():
-        raise UserError(f"{run} is not a finished run: it has no README.md; finish it with `factory build`")
-    inside = [p for folder in _FOLDERS for p in (run / folder).rglob("*")]
-    paths = [p for p in [*(run / name for name in _FILES), *inside] if p.is_file()]
-    named = {path.relative_to(run).as_posix(): path for path in sorted(paths)}
-    local = {name: _content(path) for name, path in named.items() if "/." not in f"/{name}"}
-    local |= {name: _content(_public_record(run, name)) for name in _RECORDS if name in local}
-    promised = {f["path"]: f["sha256"] for f in manifest["dataset"]["files"]}
-    held = {name: content.sha256 for name, content in local.items() if name.startswith("dataset/")}
-    for name in sorted(promised | held):
-        if held.get(name) != promised.get(name):
-            raise UserError(f"{run / name} is not the file that manifest.json lists: build the run again")
-    return local
-
-
-def _public_record(run: Path, name: str) -> bytes:
-    return (json.dumps(public_json(read_json(run, name)), indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _refuse_clashes(run: Path, manifest: dict[str, Any]) -> None:
-    teachers = pl.scan_parquet(run / "dataset" / "*.parquet").select(pl.col("teacher").unique()).collect()["teacher"].to_list()
-    found = clashes([s["license"] for s in manifest["sources"]], [str(t) for t in teachers])
-    if found:
-        raise UserError(
-            f"{run} is not published, since what it is made of does not go together: {'; '.join(found)}. "
-            "Build it without one of them, or publish it all the same with --allow-license-clash"
-        )
-
-
-def _card_to_publish(api: HfApi, run: Path, repo_id: str, base: str) -> _Content:
-    """The run's card with the hand-written part and the foreign metadata of the one on the Hub.
+def _card_to_publish(place: _Place, folder: Path, own: Content, base: str) -> Content:
+    """The folder's card with the hand-written part and the foreign metadata of the one on the Hub.
 
     Raises UserError where both sides hold different text and neither contains the other.
     """
-    card, remote = (run / "README.md").read_text("utf-8"), _read_remote_card(api, repo_id, base)
+    card = (own.data if isinstance(own.data, bytes) else own.data.read_bytes()).decode("utf-8")
+    remote = _read_remote_card(place, base)
     here, there = hand_written(card), hand_written(remote)
     if here and here not in there and there not in here:
         raise UserError(
-            f"the hand-written part of README.md is not the same in {run} and in {repo_id}: "
+            f"the hand-written part of README.md is not the same in {folder} and in {place.repo_id}: "
             "put the text you want to keep from the Hub into the one here, or make them equal"
         )
-    return _content(keep_hand_written(card, remote).encode())
+    # A card without our markers is a person's from end to end, and has no place for another's text.
+    return content((keep_hand_written(card, remote) if HAND_OPEN in card else card).encode())
 
 
-def _read_remote_card(api: HfApi, repo_id: str, revision: str) -> str:
+def _read_remote_card(place: _Place, revision: str) -> str:
     # Not hf_hub_download: it answers a server that is down with "entry not found", and the card would be overwritten.
     from huggingface_hub import get_session
     from huggingface_hub.utils._headers import build_hf_headers
     from huggingface_hub.utils._http import hf_raise_for_status
 
     def read() -> str:
-        url = f"{api.endpoint}/datasets/{repo_id}/resolve/{revision}/README.md"
-        response = get_session().get(url, headers=build_hf_headers(token=api.token), follow_redirects=True)
+        url = f"{place.url}/resolve/{revision}/README.md"
+        response = get_session().get(url, headers=build_hf_headers(token=place.api.token), follow_redirects=True)
         hf_raise_for_status(response)
         return str(response.content.decode("utf-8"))
 
     return patiently(read)
 
 
-def _head(api: HfApi, repo_id: str) -> str:
-    return str(patiently(lambda: api.repo_info(repo_id, repo_type="dataset")).sha)
+def _head(place: _Place) -> str:
+    return str(patiently(lambda: place.api.repo_info(place.repo_id, repo_type=place.kind)).sha)
 
 
-def _tree(api: HfApi, repo_id: str, revision: str) -> dict[str, RepoFile]:
+def _tree(place: _Place, revision: str) -> dict[str, RepoFile]:
     from huggingface_hub.hf_api import RepoFile
 
     def listed() -> dict[str, RepoFile]:
-        entries = api.list_repo_tree(repo_id, revision=revision, recursive=True, repo_type="dataset")
+        entries = place.api.list_repo_tree(place.repo_id, revision=revision, recursive=True, repo_type=place.kind)
         return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
     return patiently(listed)
 
 
-def _changes(tree: dict[str, RepoFile], local: dict[str, _Content]) -> _Changes:
-    same = {path for path in local if path in tree and _is_same(local[path], tree[path])}
-    ours = {path for path in tree if path in _FILES or path.split("/")[0] in _FOLDERS}
-    return _Changes(tuple(sorted(set(local) - same)), tuple(sorted(same)), tuple(sorted(ours - set(local))))
+def _changes(tree: dict[str, RepoFile], local: Parcel) -> _Changes:
+    same = {path for path, held in local.files.items() if path in tree and _is_same(held, tree[path])}
+    ours = {path for path in tree if local.owns(path)}
+    return _Changes(tuple(sorted(set(local.files) - same)), tuple(sorted(same)), tuple(sorted(ours - set(local.files))))
 
 
-def _is_same(content: _Content, remote: RepoFile) -> bool:
+def _is_same(content: Content, remote: RepoFile) -> bool:
     if content.size != remote.size:
         return False
     if remote.lfs is not None:
@@ -221,61 +185,54 @@ def _is_same(content: _Content, remote: RepoFile) -> bool:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == remote.blob_id  # how git names a file's content
 
 
-def _content(data: Path | bytes) -> _Content:
-    if isinstance(data, bytes):
-        return _Content(data, len(data), hashlib.sha256(data).hexdigest())
-    with data.open("rb") as file:
-        return _Content(data, data.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def _publish(api: HfApi, repo_id: str, user: str, local: dict[str, _Content], title: str) -> None:
+def _publish(place: _Place, user: str, local: Parcel, title: str) -> None:
     """Bring our pull request to hold exactly `local`, merge it, and close those of ours that main has left behind."""
-    number = patiently(lambda: _pull_request(api, repo_id, user, title))
-    commit = partial(_commit_some, api, repo_id, f"refs/pr/{number}", local, title)
+    number = patiently(lambda: _pull_request(place, user, title))
+    commit = partial(_commit_some, place, f"refs/pr/{number}", local, title)
     last, left = None, patiently(commit)
     while left.upload or left.delete:
         if left == last:
             raise UserError(
-                f"{repo_id} does not take {(left.upload + left.delete)[0]}: its .gitignore names it; change that file first"
+                f"{place.repo_id} does not take {(left.upload + left.delete)[0]}: its .gitignore names it; change that file first"
             )
         last, left = left, patiently(commit)
-    patiently(lambda: _merge(api, repo_id, number))
-    for behind in patiently(lambda: _own_open(api, repo_id, user)):
-        patiently(partial(api.change_discussion_status, repo_id, behind.num, "closed", repo_type="dataset"))
+    patiently(lambda: _merge(place, number))
+    for behind in patiently(lambda: _own_open(place, user)):
+        patiently(partial(place.api.change_discussion_status, place.repo_id, behind.num, "closed", repo_type=place.kind))
 
 
-def _own_open(api: HfApi, repo_id: str, user: str) -> list[Discussion]:
+def _own_open(place: _Place, user: str) -> list[Discussion]:
     # By author: anybody may open a pull request with our title on a public repository, with files of their own in it.
-    found = api.get_repo_discussions(repo_id, author=user, discussion_type="pull_request", repo_type="dataset")
+    found = place.api.get_repo_discussions(place.repo_id, author=user, discussion_type="pull_request", repo_type=place.kind)
     return [d for d in found if d.status in ("open", "draft") and d.title.startswith(_TITLE)]
 
 
-def _pull_request(api: HfApi, repo_id: str, user: str, title: str) -> int:
-    numbers = [d.num for d in _own_open(api, repo_id, user) if d.title == title]
-    return numbers[0] if numbers else api.create_pull_request(repo_id, title, repo_type="dataset").num
+def _pull_request(place: _Place, user: str, title: str) -> int:
+    numbers = [d.num for d in _own_open(place, user) if d.title == title]
+    return numbers[0] if numbers else place.api.create_pull_request(place.repo_id, title, repo_type=place.kind).num
 
 
-def _commit_some(api: HfApi, repo_id: str, revision: str, local: dict[str, _Content], title: str) -> _Changes:
+def _commit_some(place: _Place, revision: str, local: Parcel, title: str) -> _Changes:
     """Commit up to a hundred files that the revision lacks, and say what it lacked before."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    changes = _changes(_tree(api, repo_id, revision), local)
+    changes = _changes(_tree(place, revision), local)
     if not changes.upload and not changes.delete:
         return changes
-    additions = [CommitOperationAdd(path, local[path].data) for path in changes.upload[:_FILES_PER_COMMIT]]
+    additions = [CommitOperationAdd(path, local.files[path].data) for path in changes.upload[:_FILES_PER_COMMIT]]
     for addition in additions:
-        addition.upload_info.sha256 = bytes.fromhex(local[addition.path_in_repo].sha256)
+        addition.upload_info.sha256 = bytes.fromhex(local.files[addition.path_in_repo].sha256)
     deletions = [CommitOperationDelete(path) for path in changes.delete]
-    api.create_commit(repo_id, [*deletions, *additions], commit_message=title, revision=revision, repo_type="dataset")
+    place.api.create_commit(place.repo_id, [*deletions, *additions], commit_message=title, revision=revision, repo_type=place.kind)
     return changes
 
 
-def _merge(api: HfApi, repo_id: str, number: int) -> None:
-    status = api.get_discussion_details(repo_id, number, repo_type="dataset").status
+def _merge(place: _Place, number: int) -> None:
+    status = place.api.get_discussion_details(place.repo_id, number, repo_type=place.kind).status
     if status == "draft":  # how the API opens every pull request, and a draft cannot be merged
-        api.change_discussion_status(repo_id, number, "open", repo_type="dataset")
+        place.api.change_discussion_status(place.repo_id, number, "open", repo_type=place.kind)
     if status != "merged":
-        api.merge_pull_request(repo_id, number, repo_type="dataset")
+        place.api.merge_pull_request(place.repo_id, number, repo_type=place.kind)
 
 
 def _refusal(error: HfHubHTTPError, repo: str) -> str:

@@ -109,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.store(path.removeprefix("/lfs/"))
         if self.headers.get("authorization") != f"Bearer {TOKEN}":
             raise Refused(401, "Invalid username or password.")
-        if match := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/(refs/pr/\d+|[^/]+)/(.+)", path):
+        if match := re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/(refs/pr/\d+|[^/]+)/(.+)", path):
             return self.resolve(*match.groups())
         with self.hub.lock:
             return 200, json.dumps(self.api(path, query, body)).encode(), {"Content-Type": "application/json"}
@@ -121,9 +121,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.create_repo(json.loads(body))
         if path == "/api/validate-yaml":
             return self.validate(json.loads(body)["content"])
-        if match := re.fullmatch(r"/datasets/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
+        if match := re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
             return self.lfs_batch(json.loads(body))
-        match = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)(?:/(.+))?", path)
+        match = re.fullmatch(r"/api/(?:datasets|models)/([^/]+/[^/]+)(?:/(.+))?", path)
         if not match:
             raise Refused(404, f"no route {path}")
         repo = self.hub.repos.get(match[1])
@@ -157,9 +157,7 @@ class Handler(BaseHTTPRequestHandler):
     def create_repo(self, wish: dict[str, Any]) -> Any:
         name = f"{wish['organization'] or USER}/{wish['name']}"
         if name in self.hub.repos:
-            raise Refused(
-                409, "You already created this dataset repo", url=f"{self.hub.url}/datasets/{name}", name=name
-            )
+            raise Refused(409, "You already created this dataset repo", url=f"{self.hub.url}/datasets/{name}", name=name)
         repo = self.hub.repos[name] = Repo(name, wish.get("visibility") == "private", {}, {})
         data = b"*.parquet filter=lfs diff=lfs merge=lfs -text\n"
         repo.commit("refs/heads/main", {".gitattributes": blob(data)}, "initial commit")
@@ -226,7 +224,7 @@ class Handler(BaseHTTPRequestHandler):
         def mode(path: str) -> dict[str, Any]:
             held = tree.get(path)
             known = {"oid": (held.sha256 or held.oid) if held else None, "shouldIgnore": path in ignored}
-            return known | {"path": path, "uploadMode": "lfs" if path.endswith(".parquet") else "regular"}
+            return known | {"path": path, "uploadMode": "lfs" if path.endswith((".parquet", ".safetensors")) else "regular"}
 
         return {"files": [mode(f["path"]) for f in wish["files"]]}
 

@@ -1,0 +1,124 @@
+"""What is published of a folder: the files of a finished run, or of a model, as they go into a repository."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import polars as pl
+
+from cards.dataset_card import HAND_OPEN, keep_hand_written
+from cards.licenses import clashes
+from cards.model_card import TRAINING_MANIFEST, render_model_card, training_licenses
+from cards.public import public_json
+from cards.run_facts import read_json
+from curation.errors import UserError
+
+# What is published. Not traces/, problems/ and verdicts/: each generation, problem and verdict of the set is in dataset/
+# already and what was dropped is in rejected/, so the working tables would only double the bytes. Names with a leading
+# dot are locks and half-written files.
+_EVIDENCE = ("contamination.parquet", "duplicates.parquet", "audit.parquet", "difficulty.parquet")  # those that a run has
+_RECORDS = ("recipe.json", "manifest.json")  # published without the paths of the machine that wrote them
+_FILES = ("README.md", "funnel.svg", "funnel.json", *_RECORDS, *_EVIDENCE)
+_FOLDERS = ("dataset", "rejected")
+_WEIGHTS = (".safetensors", ".bin", ".gguf")
+# What training leaves beside a model and nobody needs who uses it.
+_WORKING = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "trainer_state.json")
+
+
+class Content(NamedTuple):
+    data: Path | bytes
+    size: int  # bytes
+    sha256: str  # taken once: a run can be hundreds of gigabytes
+
+
+class Parcel(NamedTuple):
+    kind: Literal["dataset", "model"]
+    files: dict[str, Content]  # by path in the repository
+    digest: str  # 16 hexadecimal digits that name this content in the tag
+
+    def owns(self, path: str) -> bool:
+        """Is `path`, a file in the repository, one that a push wrote and may take away? In a model's, only weights are."""
+        if self.kind == "model":
+            return path.endswith(_WEIGHTS)
+        return path in _FILES or path.split("/")[0] in _FOLDERS
+
+
+def parcel(folder: Path, allow_license_clash: bool) -> Parcel:
+    """The parcel of a finished run, or of a folder with config.json and weights.
+
+    Raises UserError for a folder that is neither, a run that was edited, and licences that clash unless that is allowed.
+    """
+    if (folder / "config.json").is_file():
+        return _model_parcel(folder, allow_license_clash)
+    files = _local_files(folder)
+    if not allow_license_clash:
+        manifest = read_json(folder, "manifest.json")
+        teachers = pl.scan_parquet(folder / "dataset" / "*.parquet").select(pl.col("teacher").cast(pl.String).unique())
+        _refuse_clashes(folder, [s["license"] for s in manifest["sources"]], teachers.collect()["teacher"].to_list())
+    return Parcel("dataset", files, files["manifest.json"].sha256[:16])
+
+
+def _model_parcel(folder: Path, allow_license_clash: bool) -> Parcel:
+    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in _WORKING]
+    named = {p.relative_to(folder).as_posix(): p for p in paths}
+    kept = {name: p for name, p in named.items() if "/." not in f"/{name}" and not name.startswith("checkpoint-")}
+    if not any(name.endswith(_WEIGHTS) for name in kept):
+        raise UserError(f"{folder} holds no weights: wanted a model folder with config.json and {', '.join(_WEIGHTS)} files")
+    files = {name: content(path) for name, path in kept.items()}
+    if TRAINING_MANIFEST in files:
+        files[TRAINING_MANIFEST] = content(_public_record(folder, TRAINING_MANIFEST))
+        if not allow_license_clash:
+            _refuse_clashes(folder, training_licenses(read_json(folder, TRAINING_MANIFEST)), [])
+    files["README.md"] = content(_model_card(folder).encode())
+    listing = json.dumps(sorted((name, c.sha256) for name, c in files.items() if name != "README.md"))
+    return Parcel("model", files, hashlib.sha256(listing.encode()).hexdigest()[:16])
+
+
+def _local_files(run: Path) -> dict[str, Content]:
+    """What is to be published, by its path in the repository. Raises UserError where the run is not finished or was edited."""
+    manifest = read_json(run, "manifest.json")
+    if not (run / "README.md").is_file():
+        raise UserError(f"{run} is not a finished run: it has no README.md; finish it with `factory build`")
+    inside = [p for folder in _FOLDERS for p in (run / folder).rglob("*")]
+    paths = [p for p in [*(run / name for name in _FILES), *inside] if p.is_file()]
+    named = {path.relative_to(run).as_posix(): path for path in sorted(paths)}
+    local = {name: content(path) for name, path in named.items() if "/." not in f"/{name}"}
+    local |= {name: content(_public_record(run, name)) for name in _RECORDS if name in local}
+    promised = {f["path"]: f["sha256"] for f in manifest["dataset"]["files"]}
+    held = {name: content.sha256 for name, content in local.items() if name.startswith("dataset/")}
+    for name in sorted(promised | held):
+        if held.get(name) != promised.get(name):
+            raise UserError(f"{run / name} is not the file that manifest.json lists: build the run again")
+    return local
+
+
+def _public_record(run: Path, name: str) -> bytes:
+    return (json.dumps(public_json(read_json(run, name)), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _model_card(folder: Path) -> str:
+    """The card there, where a person wrote it; else ours, anew, with the part in it that a person wrote."""
+    path, card = folder / "README.md", render_model_card(folder)
+    if not path.is_file():
+        return card
+    there = path.read_text("utf-8")
+    return keep_hand_written(card, there) if HAND_OPEN in there else there
+
+
+def _refuse_clashes(folder: Path, licenses: list[str], teachers: list[str]) -> None:
+    if found := clashes(licenses, teachers):
+        raise UserError(
+            f"{folder} is not published, since what it is made of does not go together: {'; '.join(found)}. "
+            "Build it without one of them, or publish it all the same with --allow-license-clash"
+        )
+
+
+def content(data: Path | bytes) -> Content:
+    """A file, or bytes, with its size and SHA-256."""
+    if isinstance(data, bytes):
+        return Content(data, len(data), hashlib.sha256(data).hexdigest())
+    with data.open("rb") as file:
+        return Content(data, data.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
