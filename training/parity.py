@@ -48,12 +48,16 @@ def check(cases: Sequence[Case], folder: Path, trained_with: Any = None) -> list
     turn = end_of_turn(served.tokenizer)
     if turn is None:
         return [finding("no_end_of_turn", str(folder))]
-    texts = [m["content"] for case in cases[:PROBES] for m in case.messages]
-    changed = list(_changed(served, texts, trained_with))
+    changed = list(_changed(served, probes(cases), trained_with))
     return [
         *_folder(served, turn, cases),
         *(changed or gathered(s for case in cases for s in diagnose(case, served.tokenizer, turn))),
     ]
+
+
+def probes(cases: Sequence[Case]) -> list[str]:
+    """Texts on which tokenizers are compared."""
+    return [m["content"] for case in cases[:PROBES] for m in case.messages]
 
 
 def require(findings: Sequence[Finding], when: str) -> None:
@@ -87,24 +91,29 @@ def _folder(served: Served, turn: Turn, cases: Sequence[Case]) -> Iterator[Findi
 
 
 def _changed(served: Served, texts: Sequence[str], trained_with: Any) -> Iterator[Finding]:
-    """Is the loaded tokenizer that of the training, and that of tokenizer.json, which other engines read?"""
-    from tokenizers import Tokenizer
-
+    """Is the loaded tokenizer that of the training, and that of tokenizer.json?"""
     if trained_with is not None:
         if trained_with.chat_template != served.tokenizer.chat_template:
             yield finding("template_changed", str(served.folder))
         if text := next((t for t in texts if encode(trained_with, t) != encode(served.tokenizer, t)), None):
             yield finding("tokenizer_changed", _difference(encode(trained_with, text), encode(served.tokenizer, text)))
             return
-    path = served.folder / "tokenizer.json"
+    yield from replaced(served.folder, served.tokenizer, texts)
+
+
+def replaced(folder: Path, tokenizer: Any, texts: Sequence[str]) -> list[Finding]:
+    """Does the tokenizer loaded from a folder split `texts` otherwise than its tokenizer.json, which other engines read?"""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
     if not path.is_file():
-        return
+        return []
     raw = Tokenizer.from_file(str(path))
     for text in texts:
-        written = raw.encode(text, add_special_tokens=False).ids
-        if written != (loaded := encode(served.tokenizer, text)):
-            yield finding("tokenizer_changed", f"tokenizer.json against the loaded one: {_difference(written, loaded)}")
-            return
+        written, loaded = raw.encode(text, add_special_tokens=False).ids, encode(tokenizer, text)
+        if written != loaded:
+            return [finding("tokenizer_changed", f"tokenizer.json against the loaded one: {_difference(written, loaded)}")]
+    return []
 
 
 def diagnose(case: Case, tokenizer: Any, turn: Turn) -> list[tuple[Kind, str]]:

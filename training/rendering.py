@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from curation.records import Message
 
 THINK = "<think>"
+IGNORED = -100  # the label that torch's cross entropy leaves out
 _ANSWER = "factoryanswer"  # stands for an answer while the template is asked how it ends a turn
 
 
@@ -41,6 +42,10 @@ def render(messages: Sequence[Message], tokenizer: Any, turn: Turn) -> Row:
     prompt_ids = encode(tokenizer, prompt)
     answer_ids = encode(tokenizer, continuation(prompt, last["content"]) + turn.closing)
     return Row(prompt_ids + answer_ids, [False] * len(prompt_ids) + [True] * len(answer_ids))
+
+
+def labels(row: Row) -> list[int]:
+    return [i if learned else IGNORED for i, learned in zip(row.input_ids, row.learned, strict=True)]
 
 
 def prompt_text(tokenizer: Any, messages: Sequence[Message]) -> str:

@@ -1,0 +1,157 @@
+"""Examples of a run, or any rows with `messages`, as the tokens that a student is trained on; each row left out has its reason."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from curation.errors import UserError
+from curation.files import Row as Read
+from curation.files import read_rows, write_atomic, write_table
+from curation.records import Message, content_id
+from factory.ledger import count
+from factory.problems import hub_commit, hub_rows
+from factory.progress import track
+from factory.steps import Facts, Piece, file_digest, once
+from training.parity import Case
+from training.rendering import Row, labels, opens_thought, prompt_text, render
+from training.students import Student
+
+GATED = 2_000  # rows that the parity gate looks at, drawn with a seed; rendering them again takes seconds
+_PART = 5_000  # rows of a file; of 8,000 tokens, 500 MB while it is written
+
+
+class Examples(NamedTuple):
+    """Where the rows to train on come from."""
+
+    name: str
+    digest: str
+    run: dict[str, Any] | None  # the manifest of the run they are of
+    read: Callable[[], Iterator[Read]]
+
+
+def open_examples(where: str) -> Examples:
+    """A run's data set, a file, or a data set on the Hub. Raises UserError for a run that is not finished."""
+    folder = Path(where)
+    if not folder.is_dir():
+        return _one_file(folder) if folder.is_file() or "." in folder.name else _of_hub(where)
+    manifest, files = folder / "manifest.json", sorted((folder / "dataset").glob("*.parquet"))
+    if not files or not manifest.is_file():
+        raise UserError(f"{where} is no finished run: wanted a folder with manifest.json and dataset/, as factory build leaves it")
+    digest = content_id([file_digest(f) for f in files])
+    return Examples(folder.name, digest, json.loads(manifest.read_text("utf-8")), lambda: (r for f in files for r in read_rows(f)))
+
+
+def _one_file(path: Path) -> Examples:
+    first = next(read_rows(path), None)  # before hashing: what cannot be read says so
+    if first is None:
+        raise UserError(f"{path.name} has no rows: wanted rows with a column messages")
+    return Examples(path.name.split(".")[0], file_digest(path), None, lambda: read_rows(path))
+
+
+def _of_hub(repo: str) -> Examples:
+    commit = hub_commit(repo, None)
+    return Examples(repo.rpartition("/")[2], commit, None, lambda: hub_rows(repo, None, "train", commit))
+
+
+def tokenise(store: Path, examples: Examples, student: Student, max_length: int) -> Piece:
+    """Rows in `rows-00000.parquet`, ..., with input_ids and labels, and a sample of them with their conversations in `gate.json`.
+
+    A row is left out, with its reason counted, when it has no verdict "correct" in column `outcome` (where there is one), does
+    not end with an answer, is longer than `max_length`, or would teach to stop in the middle. Raises UserError when none is left.
+    """
+    made_by = content_id(student.tokenizer.chat_template, student.turn, student.tokenizer.backend_tokenizer.to_str())
+
+    def work(folder: Path) -> Facts:
+        reasons: list[str | None] = []
+        kept, tokens, learned = _Kept(folder), 0, 0
+        for row in track(examples.read(), "tokenise", None, "rows"):
+            case = _case(row, student, max_length)
+            reasons.append(case if isinstance(case, str) else None)
+            if isinstance(case, Case):
+                kept.add(case)
+                tokens, learned = tokens + len(case.row.input_ids), learned + sum(case.row.learned)
+        kept.close()
+        return {"funnel": [count("tokenise", "examples", reasons)], "tokens": tokens, "learned_tokens": learned}
+
+    piece = once(store, "rows", {"max_length": max_length, "student": made_by}, [examples.digest], work)
+    (line,) = piece.facts["funnel"]
+    if not line["kept"]:
+        why = ", ".join(f"{n:,} {reason}" for reason, n in line["dropped"].items()) or "it has no rows"
+        raise UserError(
+            f"{examples.name} leaves nothing to train on ({why}): wanted verified examples that fit max_length {max_length}"
+        )
+    return piece
+
+
+def gate_cases(piece: Piece) -> list[Case]:
+    rows = json.loads((piece.folder / "gate.json").read_text("utf-8"))
+    return [Case(r["messages"], Row(r["input_ids"], r["learned"])) for r in rows]
+
+
+def _case(row: Read, student: Student, max_length: int) -> Case | str:
+    """The row as tokens, or why it is left out."""
+    from jinja2 import TemplateError
+
+    if row.get("outcome", "correct") != "correct":
+        return f"{row['outcome']}_answer"
+    messages = _messages(row)
+    if len(messages) < 2 or messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
+        return "no_answer_turn"
+    try:
+        made = render(messages, student.tokenizer, student.turn)
+        prompt = prompt_text(student.tokenizer, messages[:-1])
+    except TemplateError:
+        return "refused_by_template"
+    if opens_thought(prompt) and "</think>" not in messages[-1]["content"]:
+        return "thinking_missing"
+    if student.turn.end_id in made.input_ids[made.learned.index(True) : -1]:
+        return "end_inside_answer"
+    return Case(messages, made) if len(made.input_ids) <= max_length else "too_long"
+
+
+def _messages(row: Read) -> list[Message]:
+    found = row.get("messages")
+    if not isinstance(found, list):
+        raise UserError(
+            f"the rows have no column messages; they have {', '.join(row)}: wanted a run, or a list of role and content"
+        )
+    return [{"role": str(m["role"]), "content": str(m["content"] or "")} for m in found]
+
+
+class _Kept:
+    """Writes rows in parts, and keeps a uniform sample of the cases for the gate (reservoir sampling, Vitter 1985)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.draw = folder, random.Random(0)
+        self.held: list[Row] = []
+        self.sample: list[Case] = []
+        self.count = self.parts = 0
+
+    def add(self, case: Case) -> None:
+        self.count += 1
+        self.held.append(case.row)
+        if len(self.sample) < GATED:
+            self.sample.append(case)
+        elif (at := self.draw.randrange(self.count)) < GATED:
+            self.sample[at] = case
+        if len(self.held) == _PART:
+            self._flush()
+
+    def close(self) -> None:
+        if self.held:
+            self._flush()
+        rows = [{"messages": c.messages, "input_ids": c.row.input_ids, "learned": c.row.learned} for c in self.sample]
+        write_atomic(self.folder / "gate.json", json.dumps(rows, ensure_ascii=False))
+
+    def _flush(self) -> None:
+        ids = pl.Series("input_ids", [r.input_ids for r in self.held], pl.List(pl.Int32))
+        wanted = pl.Series("labels", [labels(r) for r in self.held], pl.List(pl.Int32))
+        write_table(pl.DataFrame([ids, wanted]), self.folder / f"rows-{self.parts:05}.parquet")
+        self.held.clear()
+        self.parts += 1

@@ -1,0 +1,42 @@
+"""Settings of `factory distill`: what supervised fine-tuning on traces does, on one device."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from training.settings import Settings
+
+
+class SftSettings(Settings):
+    """Defaults are ours, for a small student on a small set; presets in configs/training carry the originals' numbers."""
+
+    learning_rate: float = Field(1e-5, gt=0)
+    schedule: Literal["cosine", "constant", "linear"] = "cosine"
+    final_lr_ratio: float = Field(0.0, ge=0, lt=1)  # the cosine ends at this share of learning_rate; R1's at 0.1
+    warmup: float = Field(0.03, ge=0, lt=1)  # share of all steps; transformers 5.17 has no warmup_ratio any more
+    epochs: int = Field(3, ge=1)
+    rows_per_step: int = Field(16, ge=1)  # the batch of one optimiser step; packed sequences where packing is on
+    rows_per_pass: int = Field(1, ge=1)  # of them at a time through the model; changes memory and speed, not the result
+    max_length: int = Field(32_768, ge=8)  # tokens; longer rows are left out and counted, never cut. TRL's default is 1,024
+    packing: bool = False  # several rows in one sequence, each with its own positions and attention
+    weight_decay: float = Field(0.0, ge=0)
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    adam_beta2: float = Field(0.999, ge=0, lt=1)
+    max_grad_norm: float = Field(1.0, gt=0)
+    seed: int = 42
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of the passes; auto: bf16 on a GPU. Weights and Adam are fp32
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    gradient_checkpointing: bool = True
+    save_every_steps: int = Field(100, ge=1)  # a killed training goes on from the last of these
+    chat_template: str | None = None  # a .jinja file, for a student that has none or should not keep its own
+    pad_token: str | None = None  # for a student that pads with the token that ends a turn
+
+    @model_validator(mode="after")
+    def _fits(self) -> SftSettings:
+        if self.rows_per_step % self.rows_per_pass:
+            raise ValueError(f"rows_per_step {self.rows_per_step} is no multiple of rows_per_pass {self.rows_per_pass}")
+        if self.final_lr_ratio and self.schedule != "cosine":
+            raise ValueError(f"final_lr_ratio is of the cosine schedule, not of {self.schedule}")
+        return self

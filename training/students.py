@@ -1,0 +1,87 @@
+"""The model that is trained: found, and made ready so that a server of the saved folder stops where the template ends a turn."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from curation.errors import UserError
+from training.findings import finding
+from training.parity import require
+from training.rendering import Turn, end_of_turn
+from training.sft_settings import SftSettings
+
+
+class Student(NamedTuple):
+    name: str  # as the person gave it
+    revision: str  # commit on the Hub; empty for a folder
+    base: Path  # the files it starts from
+    tokenizer: Any
+    turn: Turn
+
+
+def find_student(name: str) -> tuple[Path, str]:
+    """Folder and commit of a student: a folder, or a repository on the Hub, which is downloaded. Raises UserError for neither."""
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{name} is no model: wanted a folder with config.json, weights and tokenizer")
+        return folder, ""
+    from httpx import HTTPError
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        found = Path(snapshot_download(name, ignore_patterns=["*.bin", "*.pth", "*.gguf", "*.onnx"]))
+    except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"no student {name!r} ({first}): wanted a model folder or a repository of the Hub") from None
+    return found, found.name
+
+
+def open_student(name: str, settings: SftSettings, served: Path) -> Student:
+    """The student with its tokenizer as it will be trained; `served` gets the files that a server reads beside the weights.
+
+    The token that ends a turn becomes the tokenizer's and the model's end, and the first of the generation config's: a base model
+    stops at <|endoftext|>, and one trained on ChatML would run on to the length limit (open-r1 494). Raises UserError where there
+    is no usable template.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    base, revision = find_student(name)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    if settings.chat_template:
+        tokenizer.chat_template = _template(Path(settings.chat_template))
+    if tokenizer.chat_template is None:
+        require([finding("no_template", name)], "before training")
+    turn = end_of_turn(tokenizer)
+    if turn is None:
+        raise UserError(f"{name}: {finding('no_end_of_turn', name).cause}: {finding('no_end_of_turn', name).remedy}")
+    tokenizer.eos_token = turn.end_token
+    tokenizer.pad_token = settings.pad_token or tokenizer.pad_token or turn.end_token
+    config = AutoConfig.from_pretrained(base)
+    config.eos_token_id, config.pad_token_id = turn.end_id, tokenizer.pad_token_id
+    shutil.rmtree(served, ignore_errors=True)
+    tokenizer.save_pretrained(served)
+    config.save_pretrained(served)
+    generation_config(base, tokenizer, turn).save_pretrained(served)
+    return Student(name, revision, base, tokenizer, turn)
+
+
+def generation_config(base: Path, tokenizer: Any, turn: Turn) -> Any:
+    """The base's own, which stops at the end of a turn first and pads as the tokenizer does."""
+    from transformers import GenerationConfig
+
+    generation = GenerationConfig.from_pretrained(base) if (base / "generation_config.json").is_file() else GenerationConfig()
+    before = generation.eos_token_id
+    old = before if isinstance(before, list) else [] if before is None else [before]
+    generation.eos_token_id = [turn.end_id, *(i for i in old if i != turn.end_id)]
+    generation.pad_token_id = tokenizer.pad_token_id
+    return generation
+
+
+def _template(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"no chat template {str(path)!r}: chat_template takes the path of a .jinja file")
+    return path.read_text("utf-8")
