@@ -22,7 +22,7 @@ MEANS = {
     "unparseable_gold": "the gold could not be read, so nothing can be held against it",
     "unparseable_answer": "an answer was found, but not read",
     "too_long": "a text is longer than any answer, and was not read",
-    "ambiguous": "the answer can be read in more than one way, and one of them is right",
+    "ambiguous": "it can be read in more than one way, and the readings do not agree",
     "rounded": "the numbers agree only when rounded",
     "too_large": "the numbers are too large to be worked out",
     "unproven": "math-verify does not find them equal, which proves no difference",
