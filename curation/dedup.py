@@ -9,15 +9,18 @@ agreement is an equivalence, so it joins the LSH key, and the thousand twins of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
 
-from curation.deciding import hash_token, same_question
+from curation.deciding import same_question
 from curation.minhash import Keys, keys, plan, similarities
 from curation.normalise import normalise_question
-from curation.shingles import BLOCK_CHARACTERS, I64, U64, Hashes, mix
+from curation.processes import in_order
+from curation.shingles import BLOCK_CHARACTERS, I64, U64, mix
 
+_PAIRS_AT_ONCE = 500  # 0.5 s of second looks
 _WINDOW = 32  # in a larger LSH bucket a row is compared with so many before it, and with the bucket's first
 
 
@@ -48,33 +51,28 @@ def near_duplicates(
     shingle: int = 2,
     seed: int = 0,
     block_characters: int = BLOCK_CHARACTERS,
+    workers: int = 1,
 ) -> list[Match | None]:
     """For each row the first row of its group of near duplicates and their similarity, None for rows that stay.
 
     Rows are linked when the Jaccard similarity of their sets of `shingle`-word runs is at least `threshold`, the tokens
     that decide the answer agree and no two golds differ; None agrees with any gold. A group is a connected component, so
     `similarity` lies under the threshold for a row linked through another. The result does not depend on
-    `block_characters`, which bounds what is held beside the texts and about 200 bytes a row.
+    `block_characters`, which bounds what is held beside the texts and about 200 bytes a row, nor on `workers`, the processes.
     """
-    table = Hashes(hash_token)
     how = plan(threshold, num_perm, shingle, seed)
     answers = _gold_numbers(golds, len(texts))
-    found = keys(texts, table, how, block_characters)
+    found = keys(texts, how, block_characters, workers)
     pairs = _candidates(found, answers)
-    measured = similarities(texts, pairs, table, shingle, block_characters)
+    measured = similarities(texts, pairs, shingle, block_characters)
     close = measured >= threshold
-    linked = [
-        (one, other)
-        for one, other in pairs[close].tolist()
-        if found.identity[one] == found.identity[other]
-        or same_question(texts[one], texts[other], golds_agree=bool(answers[one] and answers[one] == answers[other]))
-    ]
+    linked = _linked(texts, pairs[close], found, answers, workers)
     first = _components(linked, answers)
     removed = np.flatnonzero(first != np.arange(len(texts)))
     known = dict(zip(map(tuple, pairs.tolist()), measured.tolist(), strict=True))
     kept = list(zip(first[removed].tolist(), removed.tolist(), strict=True))
     chained = np.array([pair for pair in kept if pair not in known], np.int64).reshape(-1, 2)
-    distant = similarities(texts, chained, table, shingle, block_characters)
+    distant = similarities(texts, chained, shingle, block_characters)
     known.update(zip(map(tuple, chained.tolist()), distant.tolist(), strict=True))
     matches: list[Match | None] = [None] * len(texts)
     for earlier, row in kept:
@@ -82,14 +80,33 @@ def near_duplicates(
     return matches
 
 
+class _Pair(NamedTuple):
+    one: str
+    other: str
+    golds_agree: bool
+
+
+def _linked(texts: Sequence[str], close: I64, found: Keys, answers: I64, workers: int) -> list[tuple[int, int]]:
+    """The pairs that ask the same question: those equal token for token, and those that the second look confirms."""
+    pairs: list[tuple[int, int]] = [(one, other) for one, other in close.tolist()]
+    unequal = [pair for pair in pairs if found.identity[pair[0]] != found.identity[pair[1]]]
+    looked = (_Pair(texts[a], texts[b], bool(answers[a] and answers[a] == answers[b])) for a, b in unequal)
+    chunks = iter(lambda: list(islice(looked, _PAIRS_AT_ONCE)), [])
+    answered = chain.from_iterable(in_order(_same, chunks, workers))
+    different = {pair for pair, same in zip(unequal, answered, strict=True) if not same}
+    return [pair for pair in pairs if pair not in different]
+
+
+def _same(pairs: list[_Pair]) -> list[bool]:
+    return [same_question(pair.one, pair.other, golds_agree=pair.golds_agree) for pair in pairs]
+
+
 def _gold_numbers(golds: Sequence[str | None] | None, rows: int) -> I64:
     """Golds as numbers, equal where the golds are after normalisation; 0 for None."""
     if golds is None:
         return np.zeros(rows, np.int64)
     seen: dict[str, int] = {}
-    return np.array(
-        [0 if g is None else seen.setdefault(normalise_question(g) or g, len(seen) + 1) for g in golds], np.int64
-    )
+    return np.array([0 if g is None else seen.setdefault(normalise_question(g) or g, len(seen) + 1) for g in golds], np.int64)
 
 
 def _candidates(found: Keys, answers: I64) -> I64:

@@ -14,11 +14,11 @@ from itertools import combinations
 
 import numpy as np
 
-from curation.deciding import deciding, hash_token
+from curation.deciding import deciding
 from curation.dedup import Match
 from curation.minhash import similarities
 from curation.normalise import normalise_question, tokens
-from curation.shingles import BLOCK_CHARACTERS, I64, Hashes
+from curation.shingles import BLOCK_CHARACTERS, I64
 from curation.vectors import F32
 
 _CAPITALS = re.compile(r"\b[A-Z]{2,}\b")
@@ -71,7 +71,7 @@ def repeated_traces(texts: Sequence[str], problems: Sequence[str], threshold: fl
     for row, problem in enumerate(problems):
         groups.setdefault(problem, []).append(row)
     pairs = np.array([pair for rows in groups.values() for pair in combinations(rows, 2)], np.int64).reshape(-1, 2)
-    measured = similarities(texts, pairs, Hashes(hash_token), 5, BLOCK_CHARACTERS)
+    measured = similarities(texts, pairs, 5, BLOCK_CHARACTERS)
     found: list[Match | None] = [None] * len(texts)
     for (earlier, row), similarity in _ordered(pairs, measured, threshold):
         if not found[earlier] and not found[row]:

@@ -5,14 +5,17 @@ MinHash: Broder 1997. Bands: Indyk and Motwani 1998; Leskovec, Rajaraman and Ull
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from curation.deciding import DECIDES, WORD
+from curation.deciding import DECIDES, WORD, hash_token
 from curation.normalise import tokens
+from curation.processes import in_order as mapped
 from curation.shingles import I64, U64, Hashed, Hashes, blocks, hashed, in_order, mix, only, row_sums, runs, within
 
 _CERTAINTY = 0.999  # wanted chance that a pair exactly at the threshold shares a band
@@ -44,15 +47,15 @@ def plan(threshold: float, num_perm: int, shingle: int, seed: int) -> Plan:
     return Plan(shingle, bands, factors, draw.integers(0, 2**32, bands * rows, np.uint32))
 
 
-def keys(texts: Sequence[str], table: Hashes, how: Plan, block_characters: int) -> Keys:
+def keys(texts: Sequence[str], how: Plan, block_characters: int, workers: int = 1) -> Keys:
     """What decides which rows are compared; the agreement in the deciding tokens is part of every band."""
-    parts = [_block_keys(part, table, how) for _, part in blocks(texts, block_characters)]
+    parts = mapped(partial(_block_keys, how=how), (part for _, part in blocks(texts, block_characters)), workers)
     empty = Keys(np.zeros((0, how.bands), np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.uint64))
     return Keys(*(np.concatenate(column) for column in zip(empty, *parts, strict=True)))
 
 
-def _block_keys(texts: list[str], table: Hashes, how: Plan) -> Keys:
-    every = hashed(map(tokens, texts), table)
+def _block_keys(texts: list[str], how: Plan) -> Keys:
+    every = hashed(map(tokens, texts), _table())
     deciding = only(every, DECIDES)
     shingles = _shingles(only(every, WORD), how.shingle)
     folded = _signatures(shingles, how).reshape(len(texts), how.bands, -1)
@@ -61,6 +64,12 @@ def _block_keys(texts: list[str], table: Hashes, how: Plan) -> Keys:
         bands = mix(bands + folded[:, :, place])
     bands[np.diff(shingles.starts) == 0] = 0
     return Keys(bands, in_order(every.hashes, every.starts), in_order(deciding.hashes, deciding.starts))
+
+
+@functools.cache
+def _table() -> Hashes:
+    """Hashes of tokens, remembered for as long as the process lives."""
+    return Hashes(hash_token)
 
 
 def _shingles(words: Hashed, n: int) -> Hashed:
@@ -94,27 +103,23 @@ def _signatures(shingles: Hashed, how: Plan) -> npt.NDArray[np.uint32]:
     return out
 
 
-def similarities(
-    texts: Sequence[str], pairs: I64, table: Hashes, shingle: int, block_characters: int
-) -> npt.NDArray[np.float64]:
+def similarities(texts: Sequence[str], pairs: I64, shingle: int, block_characters: int) -> npt.NDArray[np.float64]:
     """True Jaccard similarity of each pair's shingle sets; pairs is k x 2."""
     sizes = np.array([len(texts[one]) + len(texts[other]) for one, other in pairs.tolist()], np.int64)
     block_of = np.cumsum(sizes) // block_characters
     cuts = np.flatnonzero(np.diff(block_of)) + 1
-    parts = [_jaccard(texts, part, table, shingle) for part in np.split(pairs, cuts) if len(part)]
+    parts = [_jaccard(texts, part, shingle) for part in np.split(pairs, cuts) if len(part)]
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _jaccard(texts: Sequence[str], pairs: I64, table: Hashes, shingle: int) -> npt.NDArray[np.float64]:
+def _jaccard(texts: Sequence[str], pairs: I64, shingle: int) -> npt.NDArray[np.float64]:
     rows, index = np.unique(pairs, return_inverse=True)
-    every = hashed((tokens(texts[row]) for row in rows.tolist()), table)
+    every = hashed((tokens(texts[row]) for row in rows.tolist()), _table())
     sets = _unique(_shingles(only(every, WORD), shingle))
     sizes = np.diff(sets.starts)
     one, other = index.reshape(-1, 2).T
     both = np.concatenate([within(sets.starts[one], sizes[one]), within(sets.starts[other], sizes[other])])
-    pair = np.concatenate(
-        [np.repeat(np.arange(len(pairs)), sizes[one]), np.repeat(np.arange(len(pairs)), sizes[other])]
-    )
+    pair = np.concatenate([np.repeat(np.arange(len(pairs)), sizes[one]), np.repeat(np.arange(len(pairs)), sizes[other])])
     order = np.lexsort((sets.hashes[both], pair))
     hashes, pair = sets.hashes[both][order], pair[order]
     shared = (hashes[1:] == hashes[:-1]) & (pair[1:] == pair[:-1])

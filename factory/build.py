@@ -48,7 +48,7 @@ def build(
     judge = open_judge(recipe.verify)
     with open_run(runs, recipe, out) as run:
         read = cleaning.read(run.store, recipe)
-        unique = cleaning.deduplicate(run.store, recipe.clean, read)
+        unique = cleaning.deduplicate(run.store, recipe.clean, read, workers)
         clean = cleaning.decontaminate(run.store, recipe.clean, unique)
         checked = cleaning.check_gold(run.store, recipe.clean, clean, workers)
 

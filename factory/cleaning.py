@@ -73,10 +73,11 @@ def _refusal(item: Problem | Refused, clean: Clean) -> Refused | None:
     return Refused(found, broken, "") if broken else None
 
 
+LARGE = 20_000  # problems; under it a process takes as long to start as it saves
 PAIRS = {"kept_id": pl.String, "dropped_id": pl.String, "method": pl.String, "similarity": pl.Float64}
 
 
-def deduplicate(store: Path, clean: Clean, source: Piece) -> Piece:
+def deduplicate(store: Path, clean: Clean, source: Piece, workers: int = 1) -> Piece:
     """Problems that repeat an earlier one; the pairs, with what joined them, are in `duplicates.parquet`."""
     names = {"exact_duplicates", "near_duplicates", "semantic_duplicates", "semantic_model"}
     settings = clean.model_dump(include=names)
@@ -84,7 +85,7 @@ def deduplicate(store: Path, clean: Clean, source: Piece) -> Piece:
     def work(folder: Path) -> Facts:
         frame = kept(source)
         prompts, golds, ids = frame["prompt"].to_list(), frame["answer"].to_list(), frame["id"].to_list()
-        found = _repeats(prompts, golds, clean)
+        found = _repeats(prompts, golds, clean, workers if len(prompts) >= LARGE else 1)
         reasons = [f and f"{f[0]}_duplicate" for f in found]
         details = [f"of {ids[f[1].earlier]}, similarity {f[1].similarity:.3f}" if f else "" for f in found]
         pairs = [(ids[f[1].earlier], ids[row], f[0], f[1].similarity) for row, f in enumerate(found) if f]
@@ -94,7 +95,7 @@ def deduplicate(store: Path, clean: Clean, source: Piece) -> Piece:
     return once(store, "duplicates", settings, [source.digest], work)
 
 
-def _repeats(prompts: list[str], golds: list[str | None], clean: Clean) -> list[tuple[str, Match] | None]:
+def _repeats(prompts: list[str], golds: list[str | None], clean: Clean, workers: int) -> list[tuple[str, Match] | None]:
     """For each problem the method that found it to be a repetition, and of which: the methods in turn, each over what is left."""
     found: list[tuple[str, Match] | None] = [None] * len(prompts)
 
@@ -108,7 +109,9 @@ def _repeats(prompts: list[str], golds: list[str | None], clean: Clean) -> list[
         note("exact", list(range(len(prompts))), [None if e is None else Match(e, 1.0) for e in exact])
     if clean.near_duplicates is not None:
         left = [row for row, match in enumerate(found) if match is None]
-        near = near_duplicates([prompts[r] for r in left], [golds[r] for r in left], threshold=clean.near_duplicates)
+        near = near_duplicates(
+            [prompts[r] for r in left], [golds[r] for r in left], threshold=clean.near_duplicates, workers=workers
+        )
         note("near", left, near)
     if clean.semantic_duplicates is not None:
         from curation.vectors import from_model, tfidf_svd

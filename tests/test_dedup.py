@@ -80,12 +80,8 @@ def test_edits_that_leave_the_question_are_found(edit: tuple[str, str]) -> None:
 
 def test_a_sentence_that_moved_is_found_and_numbers_that_changed_places_are_not() -> None:
     one = "Ann has 5 old pears. Bob keeps 3 ripe figs. How many fruits do they have?"
-    assert same_question(
-        one, "Bob keeps 3 ripe figs. Ann has 5 old pears. How many fruits do they have?", golds_agree=False
-    )
-    assert not same_question(
-        one, "Ann has 3 old pears. Bob keeps 5 ripe figs. How many fruits do they have?", golds_agree=True
-    )
+    assert same_question(one, "Bob keeps 3 ripe figs. Ann has 5 old pears. How many fruits do they have?", golds_agree=False)
+    assert not same_question(one, "Ann has 3 old pears. Bob keeps 5 ripe figs. How many fruits do they have?", golds_agree=True)
 
 
 def test_golds_that_differ_keep_both_and_a_missing_gold_does_not() -> None:
@@ -110,9 +106,7 @@ def test_a_chain_is_one_component_whose_first_row_stays() -> None:
 
 def test_the_result_depends_neither_on_blocks_nor_on_the_process() -> None:
     draw = random.Random(1)
-    base = [
-        " ".join(draw.choices(["abcdefgh", "klm", "nop", "qrs", "tuv", "xyz"], k=25)) + f" {n % 7}" for n in range(200)
-    ]
+    base = [" ".join(draw.choices(["abcdefgh", "klm", "nop", "qrs", "tuv", "xyz"], k=25)) + f" {n % 7}" for n in range(200)]
     texts = base + [text + " again" for text in base]
     whole = near_duplicates(texts)
     assert whole == near_duplicates(texts, block_characters=1) == near_duplicates(texts, block_characters=777)
@@ -130,3 +124,12 @@ def test_many_copies_of_one_text_and_empty_texts() -> None:
 def test_no_texts() -> None:
     assert near_duplicates([]) == []
     assert exact_duplicates([]) == []
+
+
+def test_processes_do_not_change_the_result() -> None:
+    texts = [f"{name} carries {number} stones over the {adjective} bridge at noon and rests." for number in range(2, 20)
+             for name in ("Ada", "Bo") for adjective in ("old", "new")]  # fmt: skip
+    texts += [text.replace("rests", "then rests") for text in texts]
+    one = near_duplicates(texts, threshold=0.6, block_characters=500)
+    assert any(one)
+    assert near_duplicates(texts, threshold=0.6, block_characters=500, workers=2) == one

@@ -26,12 +26,8 @@ def _words(listed: str) -> list[str]:
 
 
 NAMES = _words("Ada Bo Chen Dara Emre Fadi Gita Hugo Ines Jonas Kofi Lena Mika Nadia Omar Priya Quinn Rosa Sami Tara")
-THINGS = _words(
-    "apples marbles pencils stickers tickets cookies books stamps shells coins buttons ribbons candles maps"
-)
-PLACES = _words(
-    "market harbour library garden station museum bakery stadium theatre farm castle workshop school village"
-)
+THINGS = _words("apples marbles pencils stickers tickets cookies books stamps shells coins buttons ribbons candles maps")
+PLACES = _words("market harbour library garden station museum bakery stadium theatre farm castle workshop school village")
 VERBS = _words("buys collects finds receives borrows wins gathers packs orders paints repairs counts trades carries")
 FILLER = _words(
     "early quiet narrow silver distant wooden gentle crowded ancient frozen yellow broken shallow curious "
@@ -69,9 +65,7 @@ def _fill(line: str, draw: random.Random, name: str, things: str) -> str:
     while "{adj}" in line:
         line = line.replace("{adj}", draw.choice(FILLER), 1)
     numbers = {letter: str(draw.randint(2, 999)) for letter in "abcde"}
-    return line.format(
-        name=name, things=things, thing=things[:-1], place=draw.choice(PLACES), verb=draw.choice(VERBS), **numbers
-    )
+    return line.format(name=name, things=things, thing=things[:-1], place=draw.choice(PLACES), verb=draw.choice(VERBS), **numbers)
 
 
 def _spots(text: str) -> tuple[list[str], list[int]]:
@@ -203,16 +197,19 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--datatrove-rows", type=int, default=20_000)
     arguments = parser.parse_args()
     planted = plant(arguments.rows, arguments.seed)
-    ours = _timed("ours", planted, lambda: [m and m.earlier for m in near_duplicates(planted.texts)])
+    ours = _timed("ours", planted, lambda: [m and m.earlier for m in near_duplicates(planted.texts, workers=arguments.workers)])
     if importlib.util.find_spec("datatrove") is None:
         print("datatrove is not installed: no comparison")
         return
     part = plant(min(arguments.datatrove_rows, arguments.rows), arguments.seed)
     theirs = _timed("datatrove", part, lambda: _datatrove(part.texts))
-    ours = _timed("ours, same rows", part, lambda: [m and m.earlier for m in near_duplicates(part.texts)])
+    ours = _timed(
+        "ours, same rows", part, lambda: [m and m.earlier for m in near_duplicates(part.texts, workers=arguments.workers)]
+    )
     print(f"datatrove takes {theirs / ours:.1f} times as long")
 
 
@@ -269,11 +266,7 @@ def _datatrove(texts: list[str]) -> list[int | None]:
 
 def _clusters(folder: Path) -> list[tuple[int, int]]:
     documents = [json.loads(line) for file in sorted(folder.glob("*.jsonl")) for line in file.open(encoding="utf-8")]
-    return [
-        (int(d["id"]), d["metadata"]["minhash_cluster_id"])
-        for d in documents
-        if d["metadata"]["minhash_cluster_id"] >= 0
-    ]
+    return [(int(d["id"]), d["metadata"]["minhash_cluster_id"]) for d in documents if d["metadata"]["minhash_cluster_id"] >= 0]
 
 
 if __name__ == "__main__":
