@@ -127,7 +127,8 @@ def test_a_dropped_problem_ends_where_it_was_dropped() -> None:
 
 def test_the_figures_add_up(view: Rows, run: Path) -> None:
     data = json.loads(json.dumps(overview(view)))
-    assert data["run"]["examples"] == 4 and data["run"]["traces"] == 9
+    assert (data["run"]["examples"], data["run"]["traces"], data["run"]["problems"]) == (4, 9, 4)
+    assert sum(bar["n"] for bar in data["pass_rates"]) == 4 and data["pass_rates"][0]["n"] == 0
     assert data["funnel"] == json.loads((run / "funnel.json").read_text("utf-8"))
     for bars in (data["lengths"]["bins"], data["breakdowns"]["teacher"], data["breakdowns"]["finish"]):
         assert sum(bar["n"] for bar in bars) == 9

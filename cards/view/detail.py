@@ -21,6 +21,7 @@ _SHOWN_ELSEWHERE = [
         "verdict_reasons",
         "extracted",
         "correctness_count",
+        *("outcome", "judge", "judge_reason"),
     ),
 ]
 

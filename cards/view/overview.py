@@ -16,11 +16,7 @@ _MOST_VALUES = 20  # bars of one chart; what is rarer is one bar
 _MOST_TEACHERS = 12
 _MOST_PAIRS = 200
 # Tables that a build may leave beside the others; each is shown as it is, its first rows.
-_TABLES = {
-    "audit": "Golds in doubt",
-    "duplicates": "Duplicate pairs",
-    "difficulty": "Difficulty",
-}
+_TABLES = {"audit": "Golds in doubt", "duplicates": "Duplicate pairs"}
 _TABLE_ROWS = 50
 
 
@@ -55,7 +51,7 @@ def _run(view: Rows, traces: pl.DataFrame) -> dict[str, Any]:
         "cost": manifest.get("cost"),
         "examples": manifest["dataset"]["rows"],
         "traces": traces.height,
-        "problems": traces["problem_id"].n_unique(),
+        "problems": traces.filter(pl.col("problem_id") != "")["problem_id"].n_unique(),
         "length_unit": view.length_unit,
     }
 
@@ -149,5 +145,7 @@ def _table(path: Path, title: str) -> dict[str, Any] | None:
         return None
     scan = pl.scan_parquet(path)
     head = scan.head(_TABLE_ROWS).collect()
+    if head.is_empty():
+        return None
     count = int(scan.select(pl.len()).collect().item())
     return {"title": title, "file": path.name, "count": count, "columns": head.columns, "rows": [list(r) for r in head.iter_rows()]}

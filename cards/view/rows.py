@@ -110,7 +110,8 @@ def _described(rows: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
     known = problems.select("id", "source", "domain").with_row_index("problem")
     named = rows.join(known, left_on="problem_id", right_on="id", how="left", maintain_order="left")
     correct = (pl.col("verdict") == "correct").fill_null(False)
-    rate = pl.when(pl.col("kind") == "trace").then(correct.mean().over("problem_id", "kind"))
+    answers = (pl.col("kind") == "trace") & (pl.col("problem_id") != "")  # a replayed trace may answer no problem of the run
+    rate = pl.when(answers).then(correct.mean().over("problem_id", "kind"))
     fate = pl.when(pl.col("step").is_null()).then(pl.lit(IN_THE_SET)).otherwise(pl.concat_str("step", "reason", separator=": "))
     ready = named.with_columns(
         fate=fate, pass_rate=rate, verdict=pl.col("verdict").fill_null("none"), row=pl.col("row").cast(pl.Int64)

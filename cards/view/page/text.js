@@ -84,7 +84,7 @@
   function blocks(text) {
     const found = [];
     text.split(/^```/m).forEach((part, i) => {
-      if (i % 2) found.push({ code: true, text: part });
+      if (i % 2) found.push({ code: true, text: part.replace(/^\n|\n$/g, "") });
       else for (const paragraph of part.split(/\n{2,}/)) cut(paragraph).forEach((t) => t.trim() && found.push({ code: false, text: t }));
     });
     return found;
