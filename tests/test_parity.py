@@ -140,6 +140,23 @@ def test_thinking_doubled_by_the_template(tiny: Path, tmp_path: Path) -> None:
     assert kinds(PLAIN, good(PLAIN, tokenizer), folder) == ["thinking_missing"]
 
 
+def test_an_empty_thought_in_the_prompt_and_a_thought_in_the_answer(tiny: Path, tmp_path: Path) -> None:
+    """Qwen3.5's template with thinking switched off."""
+    closed = CHATML.replace("assistant\n{% endif %}", "assistant\n<think>\n\n</think>\n\n{% endif %}")
+    folder, tokenizer = student(tiny, tmp_path / "m", closed)
+    assert kinds(TALK, good(TALK, tokenizer), folder) == ["thinking_doubled"]
+    assert kinds(PLAIN, good(PLAIN, tokenizer), folder) == []
+
+
+def test_text_that_the_model_would_have_to_write_before_its_answer(tiny: Path, tmp_path: Path) -> None:
+    """gpt-oss: `<|start|>assistant` is the prompt, and the channel is the model's."""
+    folder, tokenizer = student(
+        tiny, tmp_path / "m", CHATML.replace("{{ message['content'] }}", "<|channel|>final\n{{ message['content'] }}")
+    )
+    (found,) = check([Case(TALK, good(TALK, tokenizer))], folder)
+    assert (found.kind, found.example) == ("answer_has_header", "'<|channel|>final'")
+
+
 def test_tokens_across_the_end_of_the_prompt(tiny: Path, tmp_path: Path) -> None:
     folder, tokenizer = student(tiny, tmp_path / "m", CHATML.replace("assistant\n{% endif %}", "assistant\nthere{% endif %}"))
     talk = [TALK[0], {"role": "assistant", "content": "fore check"}]

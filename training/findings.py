@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 Kind = Literal[
     "no_template",
     "no_end_of_turn",
+    "answer_has_header",
     "end_is_pad",
     "end_not_in_generation_config",
     "out_of_vocabulary",
@@ -37,6 +38,10 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "no_end_of_turn": (
         "the chat template ends an answer with no special token, so the model cannot learn to stop",
         "use a template that ends each turn with one, such as ChatML's <|im_end|>",
+    ),
+    "answer_has_header": (
+        "the template puts text between the prompt and the answer that a server leaves to the model, such as gpt-oss's channels",
+        "use a student whose answers follow the prompt at once, or a chat_template of that kind",
     ),
     "end_is_pad": (  # 492, 603; TRL 1623, 3091
         "the token that ends a turn is the padding token, which collators mask, so the model never learns to stop",
@@ -73,8 +78,8 @@ WORDS: dict[Kind, tuple[str, str]] = {
         "render the answer apart from the prompt, as training.rendering does, or use a training template",
     ),
     "thinking_doubled": (  # LLaMA-Factory 9092; vLLM 13125
-        "the opening <think> is there twice: the template writes it and the answer repeats it",
-        "take the tag off the answer, or use a template that does not open the thought",
+        "the thought is there twice: the template opens it, or closes an empty one, and the answer opens it again",
+        "take the tag off the answer, or use a template that leaves the thought to the model",
     ),
     "thinking_missing": (
         "the template opens a thought that the answer does not have, so answers would be learned as thoughts without an end",

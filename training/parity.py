@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from curation.errors import UserError
 from curation.records import Message
 from training.findings import Finding, Kind, finding, gathered
-from training.rendering import THINK, Row, Turn, encode, end_of_turn, opens_thought, prompt_text, render
+from training.rendering import THINK, Row, Turn, closes_thought, encode, end_of_turn, header, opens_thought, prompt_text, render
 
 PROBES = 100  # conversations whose texts are compared between tokenizers; they differ in the first few or in none
 
@@ -81,6 +81,8 @@ def load_served(folder: Path) -> Served:
 
 
 def _folder(served: Served, turn: Turn, cases: Sequence[Case]) -> Iterator[Finding]:
+    if between := header(served.tokenizer):
+        yield finding("answer_has_header", _short(between))
     if turn.end_id == served.pad_id:
         yield finding("end_is_pad", turn.end_token)
     if turn.end_id not in served.eos_ids:
@@ -123,8 +125,11 @@ def diagnose(case: Case, tokenizer: Any, turn: Turn) -> list[tuple[Kind, str]]:
     found: list[tuple[Kind, str]] = []
     if turn.end_id in content[expected.learned.index(True) : -1]:
         found.append(("end_inside_answer", turn.end_token))
-    if opens_thought(prompt_text(tokenizer, case.messages[:-1])) and "</think>" not in case.messages[-1]["content"]:
-        found.append(("thinking_missing", _short(case.messages[-1]["content"])))
+    prompt, answer = prompt_text(tokenizer, case.messages[:-1]), case.messages[-1]["content"]
+    if opens_thought(prompt) and "</think>" not in answer:
+        found.append(("thinking_missing", _short(answer)))
+    if closes_thought(prompt) and answer.startswith(THINK):
+        found.append(("thinking_doubled", _short(answer)))
     if row.input_ids[: len(content)] == content:  # what may follow, such as ChatML's line break, must not be learned
         return [*found, *((kind, turn.end_token) for kind in _mask_faults(row, expected))]
     return [*found, *_token_faults(case, expected, tokenizer, turn)]

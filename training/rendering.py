@@ -65,15 +65,38 @@ def opens_thought(prompt: str) -> bool:
     return prompt.rstrip().endswith(THINK)
 
 
+def closes_thought(prompt: str) -> bool:
+    """Qwen3.5's way to answer without thinking: the prompt holds an empty thought."""
+    return prompt.rstrip().endswith("</think>")
+
+
 def encode(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
+def header(tokenizer: Any) -> str:
+    """What a template puts between the prompt and a finished answer besides a thought, and a server leaves to the model.
+
+    Empty for nearly all. gpt-oss has its channel there: text that the model must write before each answer.
+    """
+    asked = [{"role": "user", "content": "x"}]
+    before, _, _ = _finished(tokenizer).rpartition(_ANSWER)
+    prompt = prompt_text(tokenizer, asked)
+    prompt = prompt[: prompt.rindex(THINK)] if opens_thought(prompt) else prompt
+    if prompt.startswith(before):  # the prompt says more, such as an empty thought
+        return ""
+    between = before[len(prompt) :] if before.startswith(prompt) else before
+    return between.replace(THINK, "").replace("</think>", "").strip()
+
+
+def _finished(tokenizer: Any) -> str:
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _ANSWER}]
+    return str(tokenizer.apply_chat_template(turns, tokenize=False))
+
+
 def end_of_turn(tokenizer: Any) -> Turn | None:
     """How the chat template ends an answer; None where no special token does, so that a server could not stop."""
-    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _ANSWER}]
-    rendered = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    _, found, after = rendered.rpartition(_ANSWER)
+    _, found, after = _finished(tokenizer).rpartition(_ANSWER)
     special = set(tokenizer.all_special_ids) | {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
     end_id = next((i for i in encode(tokenizer, after) if i in special), None) if found else None
     if end_id is None:
