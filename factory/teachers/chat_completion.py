@@ -26,9 +26,9 @@ QUOTED_CHARACTERS = 300  # of what a server says of its failure
 class Failure(NamedTuple):
     """An attempt that gave no usable answer."""
 
-    # again: may pass (429, 5xx, cut connection or stream); unreachable: no connection at all; endpoint: wrong for every
-    # request (401, 404); request: wrong for this one (400, 422); streaming: the server does not stream
-    kind: Literal["again", "unreachable", "endpoint", "request", "streaming"]
+    # again: may pass (429, 5xx, cut connection or stream); silent: no byte for too long; unreachable: no connection at all;
+    # endpoint: wrong for every request (401, 404); request: wrong for this one (400, 422); streaming: the server does not stream
+    kind: Literal["again", "silent", "unreachable", "endpoint", "request", "streaming"]
     why: str
     status: int | None = None  # HTTP status, where there was one
     wait_s: float | None = None  # as the server asked, in Retry-After
@@ -65,7 +65,7 @@ async def attempt(call: Call, body: dict[str, Any]) -> Answer | Failure:
     except aiohttp.ConnectionTimeoutError as error:
         return Failure("unreachable", f"cannot be reached: {error}")
     except TimeoutError:
-        return Failure("again", f"no byte for {call.timeout.sock_read:g} s", lost_tokens=pieces.count)
+        return Failure("silent", f"no byte for {call.timeout.sock_read:g} s", lost_tokens=pieces.count)
     except aiohttp.ClientConnectorError as error:
         return Failure("unreachable", f"cannot be reached: {error}")
     except aiohttp.ClientError as error:

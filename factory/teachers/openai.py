@@ -26,6 +26,7 @@ from factory.sampling import Identity, Request, Sampling, effective
 from factory.teachers.sending import Endpoint, Outcome, Sender, Watch
 
 GIVE_UP_AFTER = 20  # failed requests in a row: more than a bad prompt or a server that restarts
+LOOK_S = 0.5
 
 
 def sample(
@@ -92,7 +93,13 @@ def _outcomes(
     thread.start()
     loop, sender = started.get()
     try:
-        while (outcome := done.get()) is not None:
+        while True:
+            try:
+                outcome = done.get(timeout=LOOK_S)
+            except queue.Empty:  # a wait without end is not interrupted where the kernel gives Ctrl-C to another thread
+                continue
+            if outcome is None:
+                return
             if isinstance(outcome, Exception):
                 raise outcome
             yield outcome

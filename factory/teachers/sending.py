@@ -31,14 +31,14 @@ CONNECT_S = 30.0
 TICK_S = 0.1
 DOWN_S = 20.0  # an endpoint that cannot be reached is left alone for so long where there is another
 METRICS_S = 2.0
+CRASHED_S = 0.5
+PASSING = ("again", "silent", "unreachable")
 
 
 class Watch(Protocol):
     """Who keeps the server running, where that is us (`factory.teachers.vllm`)."""
 
     def ready(self) -> bool: ...
-
-    def starts(self) -> int: ...  # how often it has been started
 
     def raise_if_gone(self) -> None: ...
 
@@ -190,7 +190,6 @@ class Sender:
     # One attempt, and what becomes of it.
 
     async def _attempt(self, job: _Job, endpoint: Endpoint, started_at: float) -> None:
-        starts = self.watch.starts() if self.watch else 0
         # Where the engine shows that it is at work, an answer that is not streamed may be silent until it is whole.
         silent_s = None if endpoint.engine_moved_at is not None and not endpoint.streams else self.sampling.timeout_s
 
@@ -207,9 +206,9 @@ class Sender:
         except asyncio.CancelledError:
             if self._over.is_set():
                 raise
-            reply = Failure("again", f"the engine made no token for {self.sampling.timeout_s:g} s")
+            reply = Failure("silent", f"the engine made no token for {self.sampling.timeout_s:g} s")
         with self._own_error():
-            self._settle(job, endpoint, reply, started_at, starts)
+            self._settle(job, endpoint, reply, started_at)
         self._loop.call_soon(self._pump)
 
     @contextlib.contextmanager
@@ -219,7 +218,7 @@ class Sender:
         except Exception as error:  # in a task it would be seen by nobody
             self._end(error)
 
-    def _settle(self, job: _Job, endpoint: Endpoint, reply: Answer | Failure, started_at: float, starts: int) -> None:
+    def _settle(self, job: _Job, endpoint: Endpoint, reply: Answer | Failure, started_at: float) -> None:
         now = self._loop.time()
         if isinstance(reply, Answer):
             endpoint.has_answered = True
@@ -228,13 +227,16 @@ class Sender:
             self._deliver(job, endpoint, reply, failure)
             return
         asked_s = reply.wait_s if (reply.wait_s or 0.0) <= LONGEST_WAIT_S else None
-        endpoint.limiter.ended(now, _load(reply), started_at, asked_s)
+        # A server of ours that went down under a request: no fault of the request, and nothing about load. Its watch may not
+        # know yet, and counts the starts, so that a request that kills every server is not sent for ever.
+        crashed = self.watch is not None and reply.status is None and reply.kind in ("again", "unreachable")
+        endpoint.limiter.ended(now, "answered" if crashed else _load(reply), started_at, asked_s)
         self.meter.completion_tokens += reply.lost_tokens
         if reply.kind == "streaming":
             endpoint.streams = False
             self._try_again(job, now)
-        elif self.watch and reply.kind in ("again", "unreachable") and (self.watch.starts() > starts or not self.watch.ready()):
-            self._try_again(job, now)  # the server went down under it: no fault of the request
+        elif crashed:
+            self._try_again(job, now + CRASHED_S)
         elif not self._useless(endpoint, reply, job, now):
             self._retry_or_give_up(job, endpoint, reply, now)
 
@@ -254,7 +256,7 @@ class Sender:
     def _retry_or_give_up(self, job: _Job, endpoint: Endpoint, reply: Failure, now: float) -> None:
         self.meter.refused += reply.status == 429
         elsewhere = len(self.endpoints) > 1
-        passing = reply.kind in ("again", "unreachable") and ((reply.wait_s or 0.0) <= LONGEST_WAIT_S or elsewhere)
+        passing = reply.kind in PASSING and ((reply.wait_s or 0.0) <= LONGEST_WAIT_S or elsewhere)
         passing = passing or (elsewhere and reply.kind == "endpoint")
         if not passing or job.attempts == self.sampling.retries:
             self._deliver(job, endpoint, Answer("", "error", error=reply.why), reply)
@@ -328,4 +330,4 @@ def _load(failure: Failure) -> limiter.Outcome:
     """What a failure says of the load that a server bears."""
     if failure.status == 429:
         return "refused"
-    return "trouble" if failure.kind in ("again", "unreachable") else "answered"
+    return "trouble" if failure.kind in PASSING else "answered"

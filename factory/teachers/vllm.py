@@ -78,9 +78,6 @@ class Server:
     def ready(self) -> bool:
         return self._ready.is_set()
 
-    def starts(self) -> int:
-        return self._starts
-
     def raise_if_gone(self) -> None:
         if self._gone is not None:
             raise self._gone
