@@ -91,8 +91,9 @@ def problem(*, prompt: str, answer: str | None, domain: str, **fields: Any) -> P
 def trace(**fields: Any) -> Trace:
     """A Trace with its content id: all fields but the measured `seconds`."""
     unnamed = Trace(id="", **fields)
-    values = dataclasses.asdict(unnamed)
-    return dataclasses.replace(unnamed, id=content_id([values[k] for k in sorted(values) if k not in ("id", "seconds")]))
+    values = {f: getattr(unnamed, f) for f in Trace.__dataclass_fields__}  # dataclasses.asdict copies each: 80 us a trace
+    del values["id"]
+    return Trace(id=content_id([values[k] for k in sorted(values) if k != "seconds"]), **values)
 
 
 Record = TypeVar("Record", Problem, Trace, Verdict)

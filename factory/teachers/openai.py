@@ -23,7 +23,8 @@ from curation.records import Trace
 from factory.limiter import Limiter
 from factory.meter import Meter
 from factory.sampling import Identity, Request, Sampling, effective
-from factory.teachers.sending import Endpoint, Outcome, Sender, Watch
+from factory.teachers.endpoint import Endpoint, Watch
+from factory.teachers.sending import Outcome, Sender
 
 GIVE_UP_AFTER = 20  # failed requests in a row: more than a bad prompt or a server that restarts
 LOOK_S = 0.5

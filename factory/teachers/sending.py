@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import heapq
 import threading
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -24,6 +23,7 @@ from factory.meter import Meter, Spent, worst_case
 from factory.sampling import Answer, Identity, Request, Sampling, answered, effective
 from factory.teachers import chat_completion, engine_metrics
 from factory.teachers.chat_completion import Call, Failure
+from factory.teachers.endpoint import Endpoint, Watch
 from factory.teachers.wording import first_refusal, request_body
 
 LONGEST_WAIT_S = 600.0  # a server that asks for more (a daily quota) is not waited for
@@ -33,31 +33,6 @@ DOWN_S = 20.0  # an endpoint that cannot be reached is left alone for so long wh
 METRICS_S = 2.0
 CRASHED_S = 0.5
 PASSING = ("again", "silent", "unreachable")
-
-
-class Watch(Protocol):
-    """Who keeps the server running, where that is us (`factory.teachers.vllm`)."""
-
-    def ready(self) -> bool: ...
-
-    def raise_if_gone(self) -> None: ...
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Endpoint:
-    """One server, and what has been learned about it."""
-
-    url: str  # where requests are posted
-    public: str  # as it is stored: without credentials
-    metrics_url: str  # empty: it has none
-    headers: dict[str, str]
-    secret: str
-    limiter: limiter.Limiter
-    streams: bool
-    has_answered: bool = False  # from the first answer on, a server that cannot be reached is one that restarts
-    down_until: float = 0.0
-    refusal: Failure | None = None  # why it is of no use, where it refused before its first answer
-    engine_moved_at: float | None = None  # when a local engine's count of tokens last went up
 
 
 class Outcome(NamedTuple):

@@ -1,0 +1,34 @@
+"""One server, and who keeps it running."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+from factory import limiter
+from factory.teachers.chat_completion import Failure
+
+
+class Watch(Protocol):
+    """Who keeps the server running, where that is us (`factory.teachers.vllm`)."""
+
+    def ready(self) -> bool: ...
+
+    def raise_if_gone(self) -> None: ...
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Endpoint:
+    """One server, and what has been learned about it."""
+
+    url: str  # where requests are posted
+    public: str  # as it is stored: without credentials
+    metrics_url: str  # empty: it has none
+    headers: dict[str, str]
+    secret: str
+    limiter: limiter.Limiter
+    streams: bool
+    has_answered: bool = False  # from the first answer on, a server that cannot be reached is one that restarts
+    down_until: float = 0.0
+    refusal: Failure | None = None  # why it is of no use, where it refused before its first answer
+    engine_moved_at: float | None = None  # when a local engine's count of tokens last went up
