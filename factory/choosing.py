@@ -11,7 +11,7 @@ import polars as pl
 from curation.dedup_semantic import repeated_traces
 from curation.files import write_table
 from curation.records import Problem, Trace, content_id
-from curation.selection.per_problem import preferred
+from curation.selection.per_problem import preference
 from curation.thinking import join_thinking
 from curation.trace_filters import trace_filter
 from factory.judging import is_correct, traces_of
@@ -108,11 +108,10 @@ def _unfit(problem: Problem, trace: Trace, row: dict[str, Any], how: Choose) -> 
 
 def ordered(fit: Sequence[Trace], how: Choose) -> list[Trace]:
     """A problem's traces in the order in which the recipe's rule prefers them."""
-    if len(fit) < 2:
+    rule = how.rule
+    if rule == "first":
         return list(fit)
-    columns = {"id": [t.id for t in fit], "problem_id": [t.problem_id for t in fit]}
-    table = pl.DataFrame({**columns, "characters": [len(t.reasoning or "") + len(t.answer_text) for t in fit]})
-    return [fit[row] for row in preferred(table, by=how.rule, seed=how.seed)]
+    return sorted(fit, key=lambda t: preference(rule, how.seed, t.id, len(t.reasoning or "") + len(t.answer_text)))
 
 
 def _example(problem: Problem, chosen: Trace, every: Sequence[Trace], judged: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Literal
 
 import polars as pl
@@ -17,8 +16,8 @@ By = Literal["first", "shortest", "longest", "random", "score"]
 def per_problem(table: pl.DataFrame, *, k: int, by: By, seed: int = 0) -> Selection:
     """Up to `k` rows of each problem. Columns: id, problem_id, characters for a length, the features for the score.
 
-    "first" goes by the order of the rows. The random rule depends on the seed and the problem alone, so it is the same whatever
-    other problems are there. Ties go to the lower id.
+    "first" goes by the order of the rows. The random rule goes by a hash of the seed and the id, so it is the same whatever other
+    rows are there. Ties go to the lower id.
     """
     order = preferred(table, by=by, seed=seed)
     problems, seen = table["problem_id"].to_list(), dict[str, int]()
@@ -33,17 +32,18 @@ def per_problem(table: pl.DataFrame, *, k: int, by: By, seed: int = 0) -> Select
 
 def preferred(table: pl.DataFrame, *, by: By, seed: int) -> list[int]:
     """All rows, those of one problem in the order in which `by` prefers them."""
-    frame = table.with_columns(pl.int_range(pl.len()).alias("row"))
-    if by == "random":
-        return [row for _, group in frame.group_by("problem_id", maintain_order=True) for row in _shuffled(group, seed)]
     if by == "first":
-        return frame["row"].to_list()
-    key = score(WEIGHTS) if by == "score" else pl.col("characters")
-    return frame.sort([key, pl.col("id")], descending=[by != "shortest", False])["row"].to_list()
+        return list(range(table.height))
+    if by == "score":
+        scored = table.select("id", score(WEIGHTS).alias("score"), pl.int_range(pl.len()).alias("row"))
+        return scored.sort(["score", "id"], descending=[True, False])["row"].to_list()
+    ids = table["id"].to_list()
+    lengths = table["characters"].to_list() if by != "random" else [0] * len(ids)
+    return sorted(range(len(ids)), key=lambda row: preference(by, seed, ids[row], lengths[row]))
 
 
-def _shuffled(group: pl.DataFrame, seed: int) -> list[int]:
-    """The rows of one problem in an order that its id and the seed decide."""
-    rows: list[int] = group.sort("id")["row"].to_list()
-    random.Random(content_id(seed, group["problem_id"][0])).shuffle(rows)
-    return rows
+def preference(by: Literal["shortest", "longest", "random"], seed: int, row_id: str, characters: int) -> tuple[int, str]:
+    """What the rows of one problem are sorted by; for the random rule a hash, which other rows do not change."""
+    if by == "random":
+        return 0, content_id(seed, row_id)
+    return (characters if by == "shortest" else -characters), row_id

@@ -29,6 +29,18 @@ class Hard(NamedTuple):
     source: str
 
 
+class Rows(NamedTuple):
+    """The columns of the table."""
+
+    id: list[str]
+    problem: list[str]
+    source: list[str]
+    domain: list[str]
+    length: list[float]
+    correct: list[bool]
+    easy: list[bool]
+
+
 def s1k(
     table: pl.DataFrame,
     *,
@@ -46,40 +58,41 @@ def s1k(
     Correct rows of `keep_sources` (AIME and GPQA there) are taken before the draw, those of the sources in `keep_longer` when
     longer than the number beside it (5,600 tokens for MATH there). `benchmark_sources` (AIME, GPQA) weigh the domains at last.
     """
-    rows = table.to_dicts()
-    missing = [None if all(r[k] is not None for k in ("domain", "length", "correct", "easy")) else "missing_feature" for r in rows]
-    quality = ["bad_format" if s1_format(r["problem"], r["source"]) else None for r in rows]
-    easy = ["solved_by_a_small_model" if r["easy"] else None for r in rows]
-    reasons, stages = stages_of([("features", missing), ("quality", quality), ("difficulty", easy)], len(rows))
+    rows = Rows(*(table[name].to_list() for name in Rows._fields))
+    known = table.select(pl.all_horizontal(pl.col("domain", "length", "correct", "easy").is_not_null())).to_series().to_list()
+    missing = [None if there else "missing_feature" for there in known]
+    quality = ["bad_format" if s1_format(p, s) else None for p, s in zip(rows.problem, rows.source, strict=True)]
+    easy = ["solved_by_a_small_model" if solved else None for solved in rows.easy]
+    reasons, stages = stages_of([("features", missing), ("quality", quality), ("difficulty", easy)], table.height)
     hard = [row for row, reason in enumerate(reasons) if reason is None]
     before = _preselected(rows, hard, keep_sources, keep_longer or {})
-    ranked = sorted(hard, key=lambda row: (-rows[row]["length"], rows[row]["id"]))
-    left = [Hard(row, rows[row]["domain"], rows[row]["source"]) for row in ranked]
+    ranked = sorted(hard, key=lambda row: (-rows.length[row], rows.id[row]))
+    left = [Hard(row, rows.domain[row], rows.source[row]) for row in ranked]
     weights = _benchmark_weights(left, benchmark_sources) if mode == "notebook" else {}
     drawn = _draw(left, set(before), size, weights, random.Random(seed))
     wanted = {*before, *drawn}
-    not_drawn = ["not_drawn" if row not in wanted else None for row in range(len(rows))]
-    reasons, stages = stages_of([("features", missing), ("quality", quality), ("difficulty", easy), ("draw", not_drawn)], len(rows))
+    not_drawn = ["not_drawn" if row not in wanted else None for row in range(table.height)]
+    reasons, stages = stages_of(
+        [("features", missing), ("quality", quality), ("difficulty", easy), ("draw", not_drawn)], table.height
+    )
     state: dict[str, Any] = {
         "rule": "s1k",
         "mode": mode,
         "seed": seed,
         "size": size,
-        "preselected": [rows[row]["id"] for row in sorted(before, key=lambda row: rows[row]["id"])],
-        "drawn": [rows[row]["id"] for row in drawn],  # in the order of the draw
+        "preselected": sorted(rows.id[row] for row in before),
+        "drawn": [rows.id[row] for row in drawn],  # in the order of the draw
         "domain_weights": weights,
     }
     return selection(reasons, state, stages)
 
 
-def _preselected(
-    rows: Sequence[dict[str, Any]], hard: Sequence[int], keep_sources: Sequence[str], keep_longer: dict[str, float]
-) -> list[int]:
-    def wanted(row: dict[str, Any]) -> bool:
-        longer = row["length"] > keep_longer.get(row["source"], math.inf)
-        return bool(row["correct"]) and (row["source"] in keep_sources or longer)
+def _preselected(rows: Rows, hard: Sequence[int], keep_sources: Sequence[str], keep_longer: dict[str, float]) -> list[int]:
+    def wanted(row: int) -> bool:
+        source = rows.source[row]
+        return bool(rows.correct[row]) and (source in keep_sources or rows.length[row] > keep_longer.get(source, math.inf))
 
-    return [row for row in hard if wanted(rows[row])]
+    return [row for row in hard if wanted(row)]
 
 
 def _benchmark_weights(hard: Sequence[Hard], sources: Sequence[str]) -> dict[str, int]:
