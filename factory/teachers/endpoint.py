@@ -8,6 +8,8 @@ from typing import Protocol
 from factory import limiter
 from factory.teachers.chat_completion import Failure
 
+PASSING = ("again", "silent", "unreachable")  # kinds of failure that may pass
+
 
 class Watch(Protocol):
     """Who keeps the server running, where that is us (`factory.teachers.vllm`)."""
@@ -32,3 +34,10 @@ class Endpoint:
     down_until: float = 0.0
     refusal: Failure | None = None  # why it is of no use, where it refused before its first answer
     engine_moved_at: float | None = None  # when a local engine's count of tokens last went up
+
+
+def load_of(failure: Failure) -> limiter.Outcome:
+    """What a failure says of the load that a server bears."""
+    if failure.status == 429:
+        return "refused"
+    return "trouble" if failure.kind in PASSING else "answered"

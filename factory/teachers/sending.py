@@ -18,12 +18,11 @@ import aiohttp
 
 from curation.errors import UserError
 from curation.records import Trace
-from factory import limiter
 from factory.meter import Meter, Spent, worst_case
 from factory.sampling import Answer, Identity, Request, Sampling, answered, effective
 from factory.teachers import chat_completion, engine_metrics
 from factory.teachers.chat_completion import Call, Failure
-from factory.teachers.endpoint import Endpoint, Watch
+from factory.teachers.endpoint import PASSING, Endpoint, Watch, load_of
 from factory.teachers.wording import first_refusal, request_body
 
 LONGEST_WAIT_S = 600.0  # a server that asks for more (a daily quota) is not waited for
@@ -32,7 +31,6 @@ TICK_S = 0.1
 DOWN_S = 20.0  # an endpoint that cannot be reached is left alone for so long where there is another
 METRICS_S = 2.0
 CRASHED_S = 0.5
-PASSING = ("again", "silent", "unreachable")
 
 
 class Outcome(NamedTuple):
@@ -205,7 +203,7 @@ class Sender:
         # A server of ours that went down under a request: no fault of the request, and nothing about load. Its watch may not
         # know yet, and counts the starts, so that a request that kills every server is not sent for ever.
         crashed = self.watch is not None and reply.status is None and reply.kind in ("again", "unreachable")
-        endpoint.limiter.ended(now, "answered" if crashed else _load(reply), started_at, asked_s)
+        endpoint.limiter.ended(now, "answered" if crashed else load_of(reply), started_at, asked_s)
         self.meter.completion_tokens += reply.lost_tokens
         if reply.kind == "streaming":
             endpoint.streams = False
@@ -299,10 +297,3 @@ class Sender:
                 for task in () if endpoint.streams else tuple(self._tasks):
                     task.cancel()
             await asyncio.sleep(METRICS_S)
-
-
-def _load(failure: Failure) -> limiter.Outcome:
-    """What a failure says of the load that a server bears."""
-    if failure.status == 429:
-        return "refused"
-    return "trouble" if failure.kind in PASSING else "answered"

@@ -1,6 +1,7 @@
 """Requests a second of the endpoint teacher with the journal, beside bare aiohttp, on answers of 15 kB.
 
     python tests/benchmarks/sampler.py [REQUESTS] [IN_FLIGHT]
+    python tests/benchmarks/sampler.py kills [KILLS]
 
 The server is tests/fault_server.py in a process of its own; it shares the machine's cores with the client, so that bare
 aiohttp, which only reads the bodies, is the ceiling here.
@@ -34,7 +35,8 @@ def main(requests: int = 10_000, in_flight: int = 500) -> None:
         try:
             bare = report("bare aiohttp", requests, lambda: asyncio.run(read_all(url, requests, in_flight)))
             asked = report("factory", requests, lambda: take_all(url, requests, in_flight, Path(folder)))
-            report("again, from the journal", requests, lambda: take_all(url, requests, in_flight, Path(folder)))
+            report("factory, streamed", requests, lambda: take_all(url, requests, in_flight, Path(folder) / "streamed", True))
+            report("again, from the store", requests, lambda: take_all(url, requests, in_flight, Path(folder)))
         finally:
             server.terminate()
     print(f"{asked / bare:.0%} of bare aiohttp; peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
@@ -61,8 +63,8 @@ async def read_all(url: str, requests: int, in_flight: int) -> None:
         await asyncio.gather(*(worker(session) for _ in range(in_flight)))
 
 
-def take_all(url: str, requests: int, in_flight: int, folder: Path) -> None:
-    sampling = Sampling(max_tokens=64, in_flight=in_flight)
+def take_all(url: str, requests: int, in_flight: int, folder: Path, stream: bool = False) -> None:
+    sampling = Sampling(max_tokens=64, in_flight=in_flight, stream=stream)
     identity = Identity(model="m", revision="", endpoint=openai.public_url(url), sampling=effective(sampling))
 
     def ask(missing: Iterable[Request]) -> Iterator[Trace]:
@@ -73,5 +75,27 @@ def take_all(url: str, requests: int, in_flight: int, folder: Path) -> None:
     assert sum(t.finish == "stop" for t in traces) == requests
 
 
+def kill(kills: int) -> None:
+    """One build killed `kills` times at random moments beside an undisturbed one: same samples, how many more requests."""
+    sys.path.insert(0, str(SERVER.parent))
+    from fault_server import serve_faults
+    from test_rounds import kill_again_and_again, sent
+
+    from factory import journal
+
+    with serve_faults() as server, tempfile.TemporaryDirectory() as folder:
+        stores = []
+        for name, times in (("killed", kills), ("whole", 0)):
+            (Path(folder) / name).mkdir()
+            killed = kill_again_and_again(Path(folder) / name, server, "kills", times, 2_000)
+            stores.append(journal.read_journal(Path(folder) / name / "runs" / ".samples"))
+            print(f"{name}: {killed} kills, {sent(server, 'kills'):,} requests so far, {len(stores[-1]):,} samples")
+        texts = [{key: (t.reasoning, t.answer_text) for key, t in store.items()} for store in stores]
+        print("the same samples" if texts[0] == texts[1] else "DIFFERENT samples")
+
+
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    if sys.argv[1:2] == ["kills"]:
+        kill(*map(int, sys.argv[2:] or ["100"]))
+    else:
+        main(*map(int, sys.argv[1:]))
