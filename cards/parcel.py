@@ -19,7 +19,13 @@ from curation.errors import UserError
 # What is published. Not traces/, problems/ and verdicts/: each generation, problem and verdict of the set is in dataset/
 # already and what was dropped is in rejected/, so the working tables would only double the bytes. Names with a leading
 # dot are locks and half-written files.
-_EVIDENCE = ("contamination.parquet", "duplicates.parquet", "audit.parquet", "difficulty.parquet")  # those that a run has
+_EVIDENCE = (
+    "contamination.parquet",
+    "duplicates.parquet",
+    "audit.parquet",
+    "difficulty.parquet",
+    "selection.json",
+)  # those that a run has
 _RECORDS = ("recipe.json", "manifest.json")  # published without the paths of the machine that wrote them
 _FILES = ("README.md", "funnel.svg", "funnel.json", *_RECORDS, *_EVIDENCE)
 _FOLDERS = ("dataset", "rejected")
