@@ -46,6 +46,7 @@ _FORMULA_WORDS = frozenset(
     {"sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "arcsin", "arccos", "arctan"}
     | {"and", "for", "all", "some", "where", "cup", "inf", "max", "min"}
 )
+_VERB = re.compile(r"\b(?:is|are|was|were|get|gives?|equals?|makes?|have|has)\b", re.IGNORECASE)  # "It is 19."
 _WHOLE_LIMIT = 400  # characters: the longest bare answer among published golds is 380 (piecewise functions)
 _MENTIONS = 3  # how many mentions of "answer", from the last, are looked at
 _EMPTY_WORDS = frozenset({"correct", "right", "wrong", "incorrect", "as", "below", "above", "clear", "in", "unique", "not"})
@@ -200,7 +201,8 @@ def _answer_in_statement(statement: str, first: bool) -> str | None:
 
 def _position(text: str) -> Extraction:
     """No marker: a short text is itself the answer, else the last formula or number of the last sentence with one."""
-    if len(text) <= _WHOLE_LIMIT and "\n\n" not in text and not _is_prose(_MATH.sub(" ", text)):
+    outside = _MATH.sub(" ", text)
+    if len(text) <= _WHOLE_LIMIT and "\n\n" not in text and not _is_prose(outside) and not _VERB.search(outside):
         return Extraction(_clean(text), "whole")
     for sentence in reversed(_SENTENCE_END.split(text[-_TAIL_LIMIT:])):
         if math := [g for m in _MATH.finditer(sentence) if not _PROSE.search(_COMMANDS.sub(" ", g := _group(m)))]:

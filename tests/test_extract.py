@@ -46,6 +46,8 @@ CASES = [
     ("The answer is $$42$$", "$$42$$", "answer_is"),
     ("I think the answer is 42, since 40 + 2 = 42", "42, since 40 + 2 = 42", "answer_is"),
     ("The sum of these values is indeed 46.", "46", "last_number"),
+    ("It is 19.", "19", "last_number"),
+    ("So we get 19 apples", "19", "last_number"),
     ("We add them. Altogether there are 1,234 of them on the big table.", "1,234", "last_number"),
     (r"After some work we finally arrive at \(x = 3\).", "x = 3", "last_math"),
     ("x=2", "x=2", "whole"),

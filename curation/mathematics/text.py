@@ -61,6 +61,7 @@ _NAMES = (
     (re.compile(r"\\cupdot(?![A-Za-z])"), r"\\cup "),
     (re.compile(r"\\(?:dots|cdots|dotsc|dotsb)(?![A-Za-z])|\.\.\."), r"\\ldots "),
     (re.compile(r"<su[bp]>([^<]{1,20})</su[bp]>"), r"^{\1}"),
+    (re.compile(r"\\([*_])"), r"\1"),  # escaped for Markdown
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"(?<=\.\d{2})(\d{0,40})\s?\\ldots"), r"\1"),
 )  # fmt: skip
