@@ -26,7 +26,7 @@ _EVIDENCE = (
     "difficulty.parquet",
     "selection.json",
 )  # those that a run has
-_RECORDS = ("recipe.json", "manifest.json")  # published without the paths of the machine that wrote them
+_RECORDS = ("recipe.json", "manifest.json", "selection.json")  # published without the paths of the machine that wrote them
 _FILES = ("README.md", "funnel.svg", "funnel.json", *_RECORDS, *_EVIDENCE)
 _FOLDERS = ("dataset", "rejected")
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
