@@ -18,9 +18,7 @@ import numpy as np
 from curation.shingles import U64, mix
 
 _RUN = 20  # words; open-r1's repetition penalty counts runs too (rewards.py), Demystifying Long CoT has 40 tokens
-_MAX_REPEATED = (
-    0.5  # share of runs, or of characters in lines, that stood before; a solution stated twice is just under
-)
+_MAX_REPEATED = 0.5  # share of runs, or of characters in lines, that stood before; a solution stated twice is just under
 _MAX_REPEATED_LONG = 0.25  # share of runs, in a text of _LONG_WORDS or more
 _LONG_WORDS = 600
 _MAX_TIMES = 8  # one run so often, with _LEAST_REPEATED of all runs repeated, is a loop that the model left again
