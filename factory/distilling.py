@@ -24,7 +24,7 @@ from factory.teachers import parse_teacher
 from factory.tokenising import Examples, gate_cases, open_examples, tokenise
 from training.parity import check, probes, replaced, require
 from training.settings import load
-from training.sft import Trained, train
+from training.sft import Trained, last_checkpoint, train
 from training.sft_settings import SftSettings
 from training.students import Student, open_student
 
@@ -57,6 +57,8 @@ def distill(
         cases = gate_cases(rows)
         found = [*replaced(opened.base, opened.tokenizer, probes(cases)), *check(cases, work / "served", opened.tokenizer)]
         require(found, "before training")
+        if last := last_checkpoint(work / "checkpoints"):
+            say(f"train: going on from {last.name}")
         fresh = work / "model"
         shutil.rmtree(fresh, ignore_errors=True)
         trained = train(sorted(rows.folder.glob("rows-*.parquet")), opened, settings, work, fresh, _teller())

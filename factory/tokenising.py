@@ -60,7 +60,7 @@ def _of_hub(repo: str) -> Examples:
 
 
 def tokenise(store: Path, examples: Examples, student: Student, max_length: int) -> Piece:
-    """Rows in `rows-00000.parquet`, ..., with input_ids and labels, and a sample of them with their conversations in `gate.json`.
+    """Rows in `rows-00000.parquet`, ..., with input_ids and labels, and in `gate.json` a sample of them, the longest too.
 
     A row is left out, with its reason counted, when it has no verdict "correct" in column `outcome` (where there is one), does
     not end with an answer, is longer than `max_length`, or would teach to stop in the middle. Raises UserError when none is left.
@@ -131,11 +131,14 @@ class _Kept:
         self.folder, self.draw = folder, random.Random(0)
         self.held: list[Row] = []
         self.sample: list[Case] = []
+        self.longest: Case | None = None
         self.count = self.parts = 0
 
     def add(self, case: Case) -> None:
         self.count += 1
         self.held.append(case.row)
+        if self.longest is None or len(case.row.input_ids) > len(self.longest.row.input_ids):
+            self.longest = case
         if len(self.sample) < GATED:
             self.sample.append(case)
         elif (at := self.draw.randrange(self.count)) < GATED:
@@ -146,7 +149,8 @@ class _Kept:
     def close(self) -> None:
         if self.held:
             self._flush()
-        rows = [{"messages": c.messages, "input_ids": c.row.input_ids, "learned": c.row.learned} for c in self.sample]
+        gated = self.sample if self.count <= GATED or self.longest is None else [*self.sample, self.longest]
+        rows = [{"messages": c.messages, "input_ids": c.row.input_ids, "learned": c.row.learned} for c in gated]
         write_atomic(self.folder / "gate.json", json.dumps(rows, ensure_ascii=False))
 
     def _flush(self) -> None:

@@ -183,6 +183,13 @@ def test_ids_beyond_the_embedding(tiny: Path, tmp_path: Path) -> None:
     assert kinds(TALK, good(TALK, tokenizer), folder) == ["out_of_vocabulary"]
 
 
+def test_rows_beyond_the_models_window(tiny: Path, tmp_path: Path) -> None:
+    folder, tokenizer = student(tiny, tmp_path / "m")
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_position_embeddings": 16}))
+    assert kinds(TALK, good(TALK, tokenizer), folder) == ["beyond_window"]
+
+
 def custom_tokenizer() -> Any:
     """A tokenizer of one's own that splits at blanks alone, as none of the model types' classes does."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers

@@ -12,6 +12,7 @@ Kind = Literal[
     "end_is_pad",
     "end_not_in_generation_config",
     "out_of_vocabulary",
+    "beyond_window",
     "tokenizer_changed",
     "template_changed",
     "truncated",
@@ -54,6 +55,10 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "out_of_vocabulary": (
         "the tokenizer gives ids that the model has no embedding for",
         "use the tokenizer that belongs to the model, or resize the embeddings",
+    ),
+    "beyond_window": (  # Qwen2.5-Math has 4,096 positions, traces of R1 up to 32,768
+        "rows are longer than the model's window, so positions that it has never seen would be trained from nothing",
+        "lower max_length, or raise max_position_embeddings and the RoPE base first, as open-r1 did",
     ),
     "tokenizer_changed": (
         "the tokenizer loaded from the folder splits text otherwise than the one before: transformers 5 picks the tokenizer's "

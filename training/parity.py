@@ -34,6 +34,7 @@ class Served(NamedTuple):
     eos_ids: set[int]
     pad_id: int | None
     vocabulary: int | None  # rows of the embedding
+    window: int | None  # positions
 
 
 def check(cases: Sequence[Case], folder: Path, trained_with: Any = None) -> list[Finding]:
@@ -77,7 +78,9 @@ def load_served(folder: Path) -> Served:
     generation = folder / "generation_config.json"
     eos = (json.loads(generation.read_text("utf-8")) if generation.is_file() else config).get("eos_token_id")
     ids = eos if isinstance(eos, list) else [] if eos is None else [eos]
-    return Served(tokenizer, folder, set(ids), tokenizer.pad_token_id, config.get("vocab_size"))
+    return Served(
+        tokenizer, folder, set(ids), tokenizer.pad_token_id, config.get("vocab_size"), config.get("max_position_embeddings")
+    )
 
 
 def _folder(served: Served, turn: Turn, cases: Sequence[Case]) -> Iterator[Finding]:
@@ -90,6 +93,9 @@ def _folder(served: Served, turn: Turn, cases: Sequence[Case]) -> Iterator[Findi
     highest = max((max(case.row.input_ids) for case in cases if case.row.input_ids), default=0)
     if served.vocabulary is not None and highest >= served.vocabulary:
         yield finding("out_of_vocabulary", f"id {highest}, {served.vocabulary} embeddings")
+    longest = max((len(case.row.input_ids) for case in cases), default=0)
+    if served.window is not None and longest > served.window:
+        yield finding("beyond_window", f"{longest:,} tokens, {served.window:,} positions")
 
 
 def _changed(served: Served, texts: Sequence[str], trained_with: Any) -> Iterator[Finding]:
