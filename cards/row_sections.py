@@ -125,7 +125,7 @@ def verification(facts: RunFacts) -> str:
     chosen = ", ".join(f"{number(n)} {text(name)}" for name, n in facts.by["chosen"])
     return "\n\n".join(
         [
-            f"Judged by {code(facts.manifest['verifier'])}.",
+            f"Judged by {', '.join(code(name) for name in facts.manifest['verifier']) or 'nothing: there was no trace to judge'}.",
             measured_rates(facts.manifest["verifier"]),
             *_judge(facts),
             "All generations for the problems of this set:",

@@ -11,8 +11,11 @@ from cards.markdown import code, number, table
 RATES = Path(__file__).parent.parent / "configs" / "verifier_rates.json"  # beside the packages, in a wheel too
 
 
-def measured_rates(verifier: str) -> str:
-    """A table of the rates measured for this version of the verifier, or that there are none for it."""
+def measured_rates(verifiers: list[str]) -> str:
+    """A table of the rates measured for the verifier of mathematics; the others compare exactly and have none."""
+    verifier = next((name for name in verifiers if "math-verify" in name), None)
+    if verifier is None:
+        return "It compares exactly: the answer is parsed, computed and held against the puzzle or the tests."
     measured = json.loads(RATES.read_text("utf-8"))
     if measured["verifier"] != verifier:
         return f"No error rates were measured for this version of the verifier; the last are of {code(measured['verifier'])}."

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import polars as pl
 
-Domain = Literal["math", "countdown", "knights-and-knaves", "text"]
+Domain = Literal["math", "countdown", "knights-and-knaves", "code", "text"]
 Finish = Literal["stop", "length", "error"]
 Outcome = Literal["correct", "incorrect", "undetermined"]
 Message = dict[str, str]  # {"role": ..., "content": ...}, as chat templates take it

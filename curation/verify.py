@@ -55,6 +55,14 @@ def verifier_version() -> str:
     return f"factory-math {MATH_VERSION} + math-verify {importlib.metadata.version('math-verify')}"
 
 
+def verifier_versions() -> tuple[str, ...]:
+    """Every version that may have a say in a verdict, whatever the domain: what finished work is keyed by."""
+    from curation import code_tests
+    from curation.puzzles import countdown, knights
+
+    return (verifier_version(), code_tests.VERSION, countdown.VERSION, knights.VERSION)
+
+
 @overload
 def verify(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; the first signature is meant
     gold: str | None, response: str, *, domain: str = "math", timeout_s: float = 5.0, workers: int = 1

@@ -16,7 +16,7 @@ import polars as pl
 
 from curation.audit import Asked, Finding, Kind, Vote, conflicting, outvoted, refused
 from curation.files import write_table
-from curation.verify import verifier_version
+from curation.verify import verifier_versions
 from factory.judging import is_correct
 from factory.progress import track
 from factory.recipe import Audit
@@ -35,7 +35,7 @@ KINDS: tuple[Kind, ...] = typing.get_args(Kind)
 def audit(store: Path, how: Audit, cleaned: Sequence[Piece], verdicts: Sequence[tuple[Shard, Piece]], workers: int) -> Piece:
     """Every doubt about a gold: those refused, those in conflict among the rows as read, those that most teachers outvote."""
     read, *_, unchecked, _ = cleaned
-    settings = {"audit": how.model_dump(), "verifier": verifier_version()}
+    settings = {"audit": how.model_dump(), "verifier": verifier_versions()}
 
     def work(folder: Path) -> Facts:
         golds = refused(list(_asked(sorted(unchecked.folder.glob("kept-*.parquet")))), workers=workers)

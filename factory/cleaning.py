@@ -24,7 +24,7 @@ from curation.normalise import normalise_question
 from curation.problem_filters import problem_fault
 from curation.records import Problem, from_frame, to_frame
 from curation.sources import Refused
-from curation.verify import check_golds, verifier_version
+from curation.verify import check_golds, verifier_versions
 from factory.ledger import settle
 from factory.measuring import rates, table_digest
 from factory.problems import benchmark_digests, load_benchmark, open_source
@@ -166,7 +166,7 @@ def _write_evidence(path: Path, frame: pl.DataFrame, hits: list[Hit | None]) -> 
 
 def check_gold(store: Path, clean: Clean, source: Piece, workers: int) -> Piece:
     window = clean.pass_rate.model_dump() | {"digest": _table(clean)} if clean.pass_rate else None
-    settings = {"check_gold": clean.check_gold, "verifier": verifier_version(), "pass_rate": window}
+    settings = {"check_gold": clean.check_gold, "verifier": verifier_versions(), "pass_rate": window}
 
     def work(folder: Path) -> Facts:
         frame = kept(source)

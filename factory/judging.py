@@ -12,7 +12,7 @@ import polars as pl
 from curation.files import write_table
 from curation.quality import trace_fault
 from curation.records import Problem, Trace, Verdict, from_frame
-from curation.verify import verifier_version, verify_all
+from curation.verify import verifier_versions, verify_all
 from factory.judge import PROMPT_VERSION, Case, Judge, opinions
 from factory.progress import track
 from factory.recipe import Traces
@@ -40,7 +40,7 @@ JUDGED_DOMAINS = ("math", "text")
 
 def judge_shard(store: Path, wanted: Traces, shard: Shard, traces: Piece, workers: int) -> Piece:
     """Faults first, since they cost nothing; then verdicts for the traces that have none."""
-    settings = {"traces": wanted.model_dump(), "verifier": verifier_version()}
+    settings = {"traces": wanted.model_dump(), "verifier": verifier_versions()}
 
     def work(folder: Path) -> Facts:
         golds = {p.id: (p.answer, p.domain) for p in problems_of(shard)}

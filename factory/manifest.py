@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curation.records import content_id
-from curation.verify import verifier_version
 from factory.judge import PROMPT_VERSION
 from factory.recipe import Recipe
 from factory.rounds import NO_LIMIT, price_for
@@ -59,7 +58,7 @@ def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece
             "sample": recipe.sample.seed,
             "choose": recipe.choose.seed,
         },
-        "verifier": verifier_version(),
+        "verifier": _verifiers(pieces),
         "judge": _judge(pieces),
         "audit": pieces.audit.facts["found"],
         "tokens": {kind: sum(j.traces.facts[f"{kind}_tokens"] for j in pieces.judged) or None for kind in ("prompt", "completion")},
@@ -118,6 +117,12 @@ def _judge(pieces: Pieces) -> dict[str, Any] | None:
     opinions = [one.verdicts.facts for one in pieces.judged if one.verdicts is not one.ruled]
     counts = sum((Counter(facts["judged"]) for facts in opinions), Counter[str]())
     return {**opinions[0]["judge"], "prompt": PROMPT_VERSION, "judged": dict(sorted(counts.items()))} if opinions else None
+
+
+def _verifiers(pieces: Pieces) -> list[str]:
+    """Name and version of everything that judged a trace of this run."""
+    found = pl.concat([pl.scan_parquet(j.verdicts.folder / "verdicts.parquet").select("verifier") for j in pieces.judged])
+    return sorted(found.drop_nulls().unique().collect()["verifier"])
 
 
 def _versions() -> dict[str, str]:

@@ -148,7 +148,7 @@ def _manifest(folder: Path, problems: int) -> dict[str, Any]:
         "python": "3.11.2",
         "platform": "Linux-x86_64",
         "git": None,
-        "verifier": "math-verify 0.9.0",
+        "verifier": ["math-verify 0.9.0"],
         "benchmarks": [{"name": "math_500", "questions": 500, "revision": None}],
         "steps": [],
         "dataset": {

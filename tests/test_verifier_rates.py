@@ -28,8 +28,8 @@ def test_intervals_hold_their_rates(suite):
 
 
 def test_a_card_quotes_them(tmp_path):
-    card = render(make_run(tmp_path / "run", verifier=verifier_version()))
-    assert measured_rates(verifier_version()) in card
+    card = render(make_run(tmp_path / "run", verifier=[verifier_version()]))
+    assert measured_rates([verifier_version()]) in card
     assert "right answers called incorrect" in card and MEASURED["command"] in card
 
 

@@ -17,7 +17,7 @@
       make("p", { class: "lead" }, run.description),
       make("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [make("div", {}, make("dd", {}, value), make("dt", {}, name))])),
       make("pre", { class: "command" }, run.command),
-      make("p", { class: "note" }, `${run.folder} · built ${run.created} by cot-factory ${run.factory} · verifier ${run.verifier}`),
+      make("p", { class: "note" }, `${run.folder} · built ${run.created} by cot-factory ${run.factory} · verifier ${run.verifier.join(", ")}`),
       view.sample ? make("p", { class: "note" }, view.sample) : null,
     );
   }
