@@ -101,8 +101,8 @@ def _sampler(
         yield sampler
 
 
-def _ask(teacher: Teacher, identity: Identity, requests: Any, stop: Any, **how: Any) -> Any:
-    return teachers.ask(teacher, identity, requests, stop=stop, **how)
+def _ask(teacher: Teacher, identity: Identity, requests: Any, stop: Any, keep: Any, **how: Any) -> Any:
+    return teachers.ask(teacher, identity, requests, stop=stop, keep=keep, **how)
 
 
 def on_cut(values: Sample) -> OnCut | None:

@@ -22,7 +22,7 @@ from factory.sampling import FIRST_REQUESTS, Identity, Request, all_failed, aske
 CHUNK = 256  # traces read from the store at a time
 SHOW_S = 0.5
 
-Ask = Callable[[Iterator[Request | None], threading.Event], Iterator[Trace]]
+Ask = Callable[[Iterator[Request | None], threading.Event, Callable[[Trace], None]], Iterator[Trace]]
 
 
 class Sampler:
@@ -113,9 +113,9 @@ class Sampler:
 
     def _run(self) -> None:
         try:
-            with contextlib.closing(self._ask(self._turns(), self._stop)) as traces:  # type: ignore[type-var]
-                for trace in traces:
-                    self._take(trace)
+            with contextlib.closing(self._ask(self._turns(), self._stop, self._take)) as traces:  # type: ignore[type-var]
+                for _ in traces:  # each is taken before its place is given to another request
+                    pass
         except BaseException as error:  # it belongs to whoever waits
             self._error = error
         with self._changed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, cast, get_args
 
@@ -100,18 +100,19 @@ def ask(
     stop: threading.Event | None = None,
     engine: Engine | None = None,
     log: Path | None = None,
+    keep: Callable[[Trace], None] | None = None,
 ) -> Iterator[Trace]:
     """Sample from a teacher that runs a model; each trace as soon as it is there, in any order.
 
     A request None means: none just now. `stop` ends it early. A model of our own is loaded, and a server of our own started
-    by `engine` with its output in `log`, when the first request comes.
+    by `engine` with its output in `log`, when the first request comes. `keep` is called with each trace, in the sampling thread.
     """
     meter, stop = meter or Meter(), stop or threading.Event()
     if teacher.kind == "openai":
         from factory.teachers import openai
 
         yield from openai.sample(
-            requests, model=teacher.model, url=teacher.url, sampling=sampling, identity=identity, meter=meter, stop=stop
+            requests, model=teacher.model, url=teacher.url, sampling=sampling, identity=identity, meter=meter, stop=stop, keep=keep
         )
         return
     coming = iter(requests)
@@ -122,12 +123,14 @@ def ask(
     if teacher.kind == "vllm":
         from factory.teachers import vllm
 
-        yield from vllm.sample(every, identity, sampling, meter, stop, engine or Engine(), log or Path("vllm.log"))
+        yield from vllm.sample(every, identity, sampling, meter, stop, engine or Engine(), log or Path("vllm.log"), keep)
         return
     from factory.teachers import hf
 
     for trace in hf.sample(_present(every, stop), model=identity["model"], revision=identity["revision"], sampling=sampling):
         meter.count(trace)
+        if keep is not None:
+            keep(trace)
         yield trace
 
 

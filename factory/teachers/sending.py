@@ -195,9 +195,9 @@ class Sender:
         now = self._loop.time()
         if isinstance(reply, Answer):
             endpoint.has_answered = True
-            endpoint.limiter.ended(now, "answered", started_at)
             failure = Failure("request", reply.error or "") if reply.finish == "error" else None
             self._deliver(job, endpoint, reply, failure)
+            endpoint.limiter.ended(now, "answered", started_at)  # its place is free when it is kept: a kill loses those in flight
             return
         asked_s = reply.wait_s if (reply.wait_s or 0.0) <= LONGEST_WAIT_S else None
         # A server of ours that went down under a request: no fault of the request, and nothing about load. Its watch may not

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from curation.errors import UserError
@@ -36,6 +36,7 @@ def sample(
     stop: threading.Event,
     engine: Engine,
     log: Path,
+    keep: Callable[[Trace], None] | None = None,
 ) -> Iterator[Trace]:
     """As `factory.teachers.openai.sample`, from a server that lives as long as this iterator.
 
@@ -48,7 +49,15 @@ def sample(
         if not stop.is_set():
             model = identity["model"]
             yield from openai.sample(
-                requests, model=model, url=server.url, sampling=quiet, identity=identity, meter=meter, watch=server, stop=stop
+                requests,
+                model=model,
+                url=server.url,
+                sampling=quiet,
+                identity=identity,
+                meter=meter,
+                watch=server,
+                stop=stop,
+                keep=keep,
             )
 
 
