@@ -38,9 +38,7 @@ _SIGNS = str.maketrans(
 _COMMANDS = str.maketrans({sign: f"\\{name} " for sign, name in _pairs(_NAMED)} | {"⁄": "/"})
 
 # Other names of one command; those that only set type or size have an empty name.
-_SAME = (
-    "leq le leqslant le geq ge geqslant ge neq ne dots ldots cdots ldots rightarrow to varphi phi varepsilon epsilon"
-)
+_SAME = "leq le leqslant le geq ge geqslant ge neq ne dots ldots cdots ldots rightarrow to varphi phi varepsilon epsilon"
 _AS_SIGN = "cdot * times * ast * div / lt < gt > mid | vert | lvert | rvert | lbrace { rbrace } colon :"
 _TYPE = """left right middle big bigl bigr bigg biggl biggr displaystyle textstyle scriptstyle limits nolimits quad qquad
  text textbf textit textrm textnormal mathrm mathbf mathit mathsf boldsymbol bm rm bf operatorname mbox hbox emph
@@ -52,9 +50,7 @@ _NAMES = {
     **dict.fromkeys(("dfrac", "tfrac", "cfrac"), r"\frac"),
     "degree": r"\circ",
 }
-_TEXT_GROUP = re.compile(
-    r"\\(?:text\w*|math(?:rm|bf|it|sf)|operatorname|mbox|hbox|emph|boldsymbol|bm)\*?\s?\{([^{}]*)\}"
-)
+_TEXT_GROUP = re.compile(r"\\(?:text\w*|math(?:rm|bf|it|sf)|operatorname|mbox|hbox|emph|boldsymbol|bm)\*?\s?\{([^{}]*)\}")
 _ESCAPE = re.compile(r"\\([a-z]+|\\(?:\[[\w. -]{0,12}\])?|.)", re.DOTALL)
 _EMPTY_SCRIPT = re.compile(r"[_^] ?\{ ?\}")  # AoPS writes $x_{}^{}$ to make plain letters look typeset
 _NOT_EQUAL = re.compile(r"\\not ?=")

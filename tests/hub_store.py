@@ -101,9 +101,7 @@ class Repo:
 def entries(tree: Tree) -> list[dict[str, Any]]:
     """Folders and files as the Hub lists them."""
     folders = {"/".join(p.split("/")[:i]) for p in tree for i in range(1, p.count("/") + 1)}
-    listed: list[dict[str, Any]] = [
-        {"type": "directory", "path": f, "oid": sha1(f.encode()), "size": 0} for f in sorted(folders)
-    ]
+    listed: list[dict[str, Any]] = [{"type": "directory", "path": f, "oid": sha1(f.encode()), "size": 0} for f in sorted(folders)]
     for path, found in sorted(tree.items()):
         entry: dict[str, Any] = {"type": "file", "path": path, "oid": found.oid, "size": found.size}
         if found.sha256:

@@ -23,9 +23,7 @@ def make_run(folder: Path, *, problems: int = 12, per_shard: int = 5, seed: int 
     pl.DataFrame([{"id": "p1", "prompt": HOSTILE, "reason": "exact_duplicate"}] * 3).write_parquet(
         folder / "rejected" / "problems.parquet"
     )
-    pl.DataFrame([{"id": "t1", "problem_id": "p1", "reason": "cut"}]).write_parquet(
-        folder / "rejected" / "traces.parquet"
-    )
+    pl.DataFrame([{"id": "t1", "problem_id": "p1", "reason": "cut"}]).write_parquet(folder / "rejected" / "traces.parquet")
     pl.DataFrame({"id": ["t1", "t2", "t3"], "completion_tokens": [100, 300, None]}).write_parquet(
         folder / "traces" / "part-00000.parquet"
     )

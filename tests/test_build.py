@@ -180,13 +180,13 @@ def test_killed_at_random_moments_a_build_ends_in_the_same_bytes(tmp_path):
     for _ in range(200):
         process = _start(tmp_path / "killed", *arguments)
         try:
-            process.communicate(timeout=moments.uniform(0.3, 0.7 * whole_s))
+            process.communicate(timeout=moments.uniform(0.15, 0.4) * whole_s)
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
             kills += 1
-    assert process.returncode == 0 and kills >= 3
+    assert process.returncode == 0 and kills >= 2
     (one,), (two,) = ((tmp_path / name).glob("countdown-*") for name in ("undisturbed", "killed"))
     assert _bytes(one) == _bytes(two)
     assert not list((tmp_path / "killed" / ".steps").glob(".*"))

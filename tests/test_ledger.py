@@ -21,11 +21,12 @@ def test_a_line_that_does_not_add_up_fails_the_build():
 
 
 def test_every_row_is_in_one_of_the_two_tables(tmp_path):
-    frame = pl.DataFrame({"id": [f"{i}" for i in range(5000)]})
-    reasons = ["odd" if i % 2 else None for i in range(5000)]
-    ledger.settle(tmp_path, "s", "problems", frame, reasons, [""] * 5000)
+    rows = 2 * (2 * ledger.SHARD_ROWS + 7)
+    frame = pl.DataFrame({"id": [f"{i}" for i in range(rows)]})
+    reasons = ["odd" if i % 2 else None for i in range(rows)]
+    ledger.settle(tmp_path, "s", "problems", frame, reasons, [""] * rows)
     kept = [pl.read_parquet(p) for p in sorted(tmp_path.glob("kept-*.parquet"))]
-    assert [f.height for f in kept] == [2000, 500]
+    assert [f.height for f in kept] == [ledger.SHARD_ROWS, ledger.SHARD_ROWS, 7]
     dropped = pl.read_parquet(tmp_path / "rejected.parquet")
     assert dropped.columns == ["id", "step", "reason", "detail"]
     assert sorted([*pl.concat(kept)["id"], *dropped["id"]]) == sorted(frame["id"])

@@ -88,9 +88,7 @@ def test_a_text_without_tokens_is_empty(text: str) -> None:
     assert words(text) == []
 
 
-@pytest.mark.parametrize(
-    "piece", ["{", "\\text{", "$", "\\", "1,", "[asy]", "^{ ", "a ", "'", "-", "\ud800", "(", "1,000"]
-)
+@pytest.mark.parametrize("piece", ["{", "\\text{", "$", "\\", "1,", "[asy]", "^{ ", "a ", "'", "-", "\ud800", "(", "1,000"])
 def test_time_is_linear_whatever_the_text(piece: str) -> None:
     start = time.perf_counter()
     normalise_question(piece * (400_000 // len(piece)))

@@ -20,9 +20,7 @@ def _prose(count: int) -> str:
     return "\n".join(" ".join(draw.sample(chosen.split(), 12)) + f" {number}." for number in range(count))
 
 
-def _fault(
-    answer: str, reasoning: str | None = "I think.", finish: str = "stop", error: str | None = None
-) -> str | None:
+def _fault(answer: str, reasoning: str | None = "I think.", finish: str = "stop", error: str | None = None) -> str | None:
     return trace_fault(reasoning, answer, finish, error, require_thinking=False)
 
 
@@ -56,9 +54,7 @@ def test_a_good_trace_has_no_fault() -> None:
         ("<start_of_turn>user", None, "stop", None, "broken_text"),
     ],
 )
-def test_each_fault_has_its_reason(
-    answer: str, reasoning: str | None, finish: str, error: str | None, reason: str
-) -> None:
+def test_each_fault_has_its_reason(answer: str, reasoning: str | None, finish: str, error: str | None, reason: str) -> None:
     assert _fault(answer, reasoning, finish, error) == reason
 
 
@@ -71,12 +67,8 @@ def test_thinking_is_missed_only_where_it_is_required() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        _prose(40)
-        + "\n"
-        + "Wait, no. BC^2 = 4c^2, so c^2 + 1 = 8c^2 and that is not right at all. " * 6,  # an end that loops
-        _prose(40)
-        + "\nThe final answer is $\\boxed{3}$. I hope it is correct.\n" * 15
-        + "It was 3.",  # a loop it left again
+        _prose(40) + "\n" + "Wait, no. BC^2 = 4c^2, so c^2 + 1 = 8c^2 and that is not right at all. " * 6,  # an end that loops
+        _prose(40) + "\nThe final answer is $\\boxed{3}$. I hope it is correct.\n" * 15 + "It was 3.",  # a loop it left again
         _prose(10) + " \\boxed{1}" * 300,
         "the exact value is " + "0" * 900,
         "因此我们得到结果等于三" * 60,
@@ -111,9 +103,7 @@ def test_shares_are_counted_by_hand() -> None:
     assert twice.times == 2
     assert repeated_runs(words[:19]) == (0.0, 0)
     line = "a line of exactly some length"
-    assert repeated_lines(f"{line}\n{line}\nshort\nshort\nanother line of text that stands once") == pytest.approx(
-        29 / (58 + 37)
-    )
+    assert repeated_lines(f"{line}\n{line}\nshort\nshort\nanother line of text that stands once") == pytest.approx(29 / (58 + 37))
 
 
 @pytest.mark.parametrize(

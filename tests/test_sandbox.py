@@ -132,8 +132,8 @@ def test_many_files_are_cut(level):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_scratch_can_be_used(level):
-    used = "import os; open('f', 'w').write('hello'); print(open('f').read()); os.remove('f'); print(os.listdir())"
-    assert run(used, level)[1] == "hello\n[]\n"
+    used = "import os; open('f', 'w').write('hello'); print(open('f').read()); os.remove('f'); print('f' in os.listdir())"
+    assert run(used, level)[1] == "hello\nFalse\n"
 
 
 @pytest.mark.parametrize("level", LEVELS)

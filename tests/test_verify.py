@@ -14,9 +14,7 @@ import pytest
 from curation.errors import UserError
 from curation.verify import check_gold, check_golds, verifier_version, verify, verify_all
 
-HANG = (
-    r"\sum_{n=1}^{10^{10}} n^n + \int_0^{9^{9^{9}}} e^{x^{x}} dx"  # beyond our grammar, and math-verify never returns
-)
+HANG = r"\sum_{n=1}^{10^{10}} n^n + \int_0^{9^{9^{9}}} e^{x^{x}} dx"  # beyond our grammar, and math-verify never returns
 GSM8K_GOLD = "He pays 3 * 4 = <<3*4=12>>12 dollars and 6 more.\n#### 18"
 
 
@@ -68,9 +66,7 @@ def test_mistakes_of_the_caller() -> None:
 
 
 def test_a_hung_row_costs_itself_only() -> None:
-    rows = [("5", r"\boxed{5}", "math"), ("5", rf"\boxed{{{HANG}}}", "math")] * 2 + [
-        (r"\int x dx", r"\int x  dx", "math")
-    ]
+    rows = [("5", r"\boxed{5}", "math"), ("5", rf"\boxed{{{HANG}}}", "math")] * 2 + [(r"\int x dx", r"\int x  dx", "math")]
     verdicts = list(verify_all(rows, timeout_s=1.0))
     assert [v.outcome for v in verdicts[::2]] == ["correct"] * 3
     assert {v.why for v in verdicts[1::2]} <= {"timeout", "unparseable_answer"}
@@ -82,9 +78,7 @@ def test_several_workers_say_the_same_in_the_same_order() -> None:
     kinds += [("7", r"\boxed{8}", "math"), (r"\int x dx", r"\boxed{\int y dy}", "math")]
     rows = kinds * 60
     alone, together = (list(verify_all(rows, workers=n)) for n in (1, 2))
-    assert [(v.outcome, v.why, v.extracted, v.rule) for v in together] == [
-        (v.outcome, v.why, v.extracted, v.rule) for v in alone
-    ]
+    assert [(v.outcome, v.why, v.extracted, v.rule) for v in together] == [(v.outcome, v.why, v.extracted, v.rule) for v in alone]
 
 
 def test_look_ahead_is_bounded() -> None:

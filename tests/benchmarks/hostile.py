@@ -154,7 +154,8 @@ def judge_answers(rows: int, workers: int, seed: int, marker: Path) -> bool:
     verdicts = list(verify_all(((gold, response, "math") for gold, response, _ in items), workers=workers))
     seconds = time.monotonic() - started
     wrong = sum(e is not None and v.outcome != e for (_, _, e), v in zip(items, verdicts, strict=True))
-    accepted = [(g[:40], r[:40]) for (g, r, e), v in zip(items, verdicts, strict=True) if e is None and v.outcome == "correct"]
+    hostile = [(g[:40], r[:40], v.outcome) for (g, r, e), v in zip(items, verdicts, strict=True) if e is None]
+    accepted = [(gold, response) for gold, response, outcome in hostile if outcome == "correct"]
     print(f"answers    {rows:,} in {seconds:.1f} s with {workers} workers, slowest {max(v.seconds for v in verdicts):.2f} s")
     print(f"           {dict(Counter((v.outcome, v.why) for v in verdicts).most_common(12))}")
     print(

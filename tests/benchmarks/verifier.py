@@ -108,9 +108,7 @@ def wilson(hits: int, total: int) -> str:
     z, share = 1.96, hits / total
     centre = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return (
-        f"{hits}/{total} = {100 * share:.1f} % [{100 * max(0, centre - half):.1f}, {100 * min(1, centre + half):.1f}]"
-    )
+    return f"{hits}/{total} = {100 * share:.1f} % [{100 * max(0, centre - half):.1f}, {100 * min(1, centre + half):.1f}]"
 
 
 def report(rows: list[Case], run: Run) -> None:
