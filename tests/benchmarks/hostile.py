@@ -158,9 +158,8 @@ def judge_answers(rows: int, workers: int, seed: int, marker: Path) -> bool:
     accepted = [(gold, response) for gold, response, outcome in hostile if outcome == "correct"]
     print(f"answers    {rows:,} in {seconds:.1f} s with {workers} workers, slowest {max(v.seconds for v in verdicts):.2f} s")
     print(f"           {dict(Counter((v.outcome, v.why) for v in verdicts).most_common(12))}")
-    print(
-        f"           innocent rows judged wrong: {wrong}; hostile rows accepted: {accepted or 0}; marker file made: {marker.exists()}"
-    )
+    print(f"           innocent rows judged wrong: {wrong}; marker file made: {marker.exists()}")
+    print(f"           hostile rows accepted: {accepted or 0}")
     return not wrong and not marker.exists()
 
 
