@@ -88,6 +88,8 @@ def _local_files(run: Path) -> dict[str, Content]:
     manifest = read_json(run, "manifest.json")
     if not (run / "README.md").is_file():
         raise UserError(f"{run} is not a finished run: it has no README.md; finish it with `factory build`")
+    if not manifest["dataset"]["rows"]:
+        raise UserError(f"{run} has no example to publish: its funnel.json says where the rows went, rejected/ holds them")
     inside = [p for folder in _FOLDERS for p in (run / folder).rglob("*")]
     paths = [p for p in [*(run / name for name in _FILES), *inside] if p.is_file()]
     named = {path.relative_to(run).as_posix(): path for path in sorted(paths)}

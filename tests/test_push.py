@@ -414,3 +414,12 @@ def test_what_was_evidence_is_published(hub: Hub, run: Path) -> None:
         pl.DataFrame({"problem_id": ["p"]}).write_parquet(run / f"{name}.parquet")
     send(hub, run)
     assert {"duplicates.parquet", "audit.parquet", "difficulty.parquet", "funnel.svg"} <= set(on_main(hub))
+
+
+def test_a_set_without_an_example_is_not_published(hub: Hub, run: Path) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["dataset"]["rows"] = 0
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="has no example to publish"):
+        send(hub, run)
+    assert not hub.repos
