@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import yaml
 
 from curation.errors import UserError
 
@@ -94,6 +95,17 @@ def _parquet(path: Path) -> Iterator[Row]:
     with opened as file:
         for batch in file.iter_batches(batch_size=1024):
             yield from batch.to_pylist()
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises UserError where it is not YAML or holds something else."""
+    try:
+        raw = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path.name} holds {type(raw).__name__}, wanted a mapping of keys")
+    return raw
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from curation.errors import UserError
+from curation.files import read_yaml
 from curation.records import content_id
 from factory.rules import Choose, Clean, Select
 from factory.strict import Strict
@@ -199,7 +200,7 @@ def load_recipe(name_or_path: str, changes: Changes = NO_CHANGES) -> Recipe:
         raise UserError(
             f"no recipe {name_or_path!r}{_nearest(name_or_path, known)}: wanted {', '.join(known)} or the path of a .yaml file"
         )
-    raw = _read_yaml(path)
+    raw = read_yaml(path)
     _apply(raw, changes)
     if raw.get("recipe") != RECIPE_VERSION:
         raise UserError(
@@ -244,22 +245,12 @@ def _name_benchmarks(raw: dict[str, Any]) -> None:
 
 
 def _named_benchmark(name: str) -> dict[str, Any]:
-    known = _read_yaml(CONFIGS / "benchmarks.yaml")
+    known = read_yaml(CONFIGS / "benchmarks.yaml")
     if name not in known:
         raise UserError(f"clean.benchmarks: no benchmark {name!r}{_nearest(name, list(known))}; there are {', '.join(known)}")
     if where := known[name].get("get"):
         raise UserError(f"clean.benchmarks: {name} cannot be read from the Hub: get {where} and name the file with --benchmarks")
     return {"name": name, **known[name]}
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise UserError(f"{path.name} holds {type(raw).__name__}, wanted a mapping of recipe keys")
-    return raw
 
 
 def _assign(raw: dict[str, Any], assignment: str) -> None:

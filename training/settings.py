@@ -6,12 +6,13 @@ import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from curation.errors import UserError
+from curation.files import read_yaml
 
 
 class Settings(BaseModel):
@@ -28,7 +29,7 @@ def load(kind: type[Some], assignments: Sequence[str], path: Path | None = None)
 
     Raises UserError naming the key that is wrong and the nearest right one.
     """
-    raw = _read(path) if path else {}
+    raw = read_yaml(path) if path else {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
@@ -38,16 +39,6 @@ def load(kind: type[Some], assignments: Sequence[str], path: Path | None = None)
         return kind.model_validate(raw)
     except ValidationError as error:
         raise UserError(_first(kind, error, path.name if path else "--set")) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise UserError(f"{path.name} holds {type(raw).__name__}, wanted a mapping of keys")
-    return raw
 
 
 def _first(kind: type[Settings], error: ValidationError, where: str) -> str:
