@@ -41,8 +41,8 @@ def sample(folder: Path, asked: list[Request], **engine: object) -> Iterator[Tra
     return vllm.sample(asked, IDENTITY, SAMPLING, Meter(), threading.Event(), settings, folder / "vllm.log")
 
 
-def serving() -> list[str]:
-    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+def serving() -> list[str]:  # -ww: where COLUMNS is set, ps cuts its lines even into a pipe
+    found = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
     return [line for line in found.splitlines() if "serve tiny" in line and "fault_server" in line]
 
 

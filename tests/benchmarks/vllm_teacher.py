@@ -75,7 +75,7 @@ def finished(process: subprocess.Popen[str], runs: Path, started: float) -> dict
 
 
 def engine_pid(student: Path) -> int | None:
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
     found = [line for line in listed if str(student) in line and "serve" in line and "factory" not in line and "keeper" not in line]
     return int(found[0].split()[0]) if found else None
 
