@@ -21,8 +21,9 @@ from cards.public import public_json, public_text
 from cards.view.deep import search_texts
 from cards.view.detail import ledger, row
 from cards.view.overview import against, overview
+from cards.view.replies import HERE
 from cards.view.rows import Rows, filtered, listed, open_rows
-from cards.view.server import HERE, make_server, serve
+from cards.view.server import make_server, open_page, serve
 from curation.errors import UserError
 
 
@@ -156,7 +157,7 @@ def test_teacher_against_teacher() -> None:
 
 @pytest.fixture(scope="module")
 def server(view: Rows) -> Iterator[ThreadingHTTPServer]:
-    made = make_server(view)
+    made = make_server(open_page(view.run))
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield made

@@ -11,7 +11,7 @@ from chromium import Page, chromium
 from view_run import BAD_MODEL, LONG, SCRIPT, view_run
 
 from cards.view.rows import Rows, filtered, open_rows
-from cards.view.server import make_server
+from cards.view.server import make_server, open_page
 
 pytestmark = pytest.mark.browser
 
@@ -23,7 +23,7 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> Rows:
 
 @pytest.fixture(scope="module")
 def address(view: Rows) -> Iterator[str]:
-    server = make_server(view)
+    server = make_server(open_page(view.run))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
