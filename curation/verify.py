@@ -198,15 +198,26 @@ def _settled(gold: str, found: Found, timeout_s: float, workers: int) -> Verdict
 def _in_chunks(
     items: Iterable[tuple[str | None, str, str]], timeout_s: float, workers: int
 ) -> Iterator[Verdict | Waiting | Running]:
-    """The cheap tier itself on several cores: rows go to the workers by the chunk, and come back in order."""
+    """The cheap tier itself on several cores: rows go to the workers by the chunk, and come back in order.
+
+    This process is one of the workers: it takes a chunk whenever each of the others has one to do and one to go on with.
+    """
     slow = server.shared(workers)
     queue: collections.deque[tuple[list[Row], concurrent.futures.Future[list[Found] | None]]] = collections.deque()
     for rows in _batches(items, timeout_s, workers):
-        queue.append((rows, slow.decide([(r.gold, r.response) for r in rows if r.verdict is None], CHUNK_LIMIT_S)))
-        if len(queue) > 2 * workers:
+        undecided = [(r.gold, r.response) for r in rows if r.verdict is None]
+        elsewhere = sum(not future.done() for _, future in queue)
+        queue.append((rows, slow.decide(undecided, CHUNK_LIMIT_S) if elsewhere < 2 * (workers - 1) else _here(undecided)))
+        while queue and (queue[0][1].done() or len(queue) > 4 * workers):
             yield from _chunk(*queue.popleft(), slow, timeout_s, workers)
     while queue:
         yield from _chunk(*queue.popleft(), slow, timeout_s, workers)
+
+
+def _here(rows: list[tuple[str, str]]) -> concurrent.futures.Future[list[Found] | None]:
+    done: concurrent.futures.Future[list[Found] | None] = concurrent.futures.Future()
+    done.set_result([decide(*row) for row in rows])
+    return done
 
 
 def _batches(items: Iterable[tuple[str | None, str, str]], timeout_s: float, workers: int) -> Iterator[list[Row]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from typing import NamedTuple
@@ -32,9 +33,9 @@ def decide(gold: str, response: str) -> Found:
     return Found(outcome, why, answer[:ANSWER_LIMIT], rule, time.perf_counter() - started)
 
 
-def decide_all(rows: list[tuple[str, str]]) -> list[Found]:
-    """decide for (bare gold, response) pairs, in order."""
-    return [decide(gold, response) for gold, response in rows]
+def decide_all(rows: str) -> str:
+    """decide for a JSON list of (bare gold, response) pairs, in order: text in and text out, as it crosses processes."""
+    return json.dumps([decide(gold, response) for gold, response in json.loads(rows)])
 
 
 def _compared(gold: str, answer: str, rule: str, response: str) -> tuple[str, str]:
