@@ -2,7 +2,7 @@
 // A curve in SVG: the mean as a line, lowest to highest as a band around it; the pointer reads a value off.
 (() => {
   const { make } = view;
-  const WIDE = 480, HIGH = 200, LEFT = 56, RIGHT = 12, TOP = 10, BOTTOM = 26; // units of the picture, scaled to its place
+  const WIDE = 480, HIGH = 200, LEFT = 56, RIGHT = 26, TOP = 10, BOTTOM = 26; // units of the picture, scaled to its place
   const SVG = document.getElementById("svg").namespaceURI;
 
   const draw = (tag, attributes, ...children) => {
@@ -19,9 +19,9 @@
     return value.toLocaleString("en", { maximumSignificantDigits: 4 });
   };
 
-  // At most five round numbers from low to high.
+  // At most six round numbers from low to high.
   function ticks(low, high) {
-    const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough));
+    const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
     const found = [];
     for (let n = Math.ceil(low / step); n * step <= high * (1 + 1e-9); n++) found.push(n * step);

@@ -71,11 +71,11 @@
   };
   const drawn = new Map(); // "stage part" -> {source, node}
 
-  function section(stage, number) {
+  function section(stage, number, alone) {
     const id = `stage-${number}`;
     const parts = Object.keys(PARTS).map((name) => {
       const key = `${number} ${name}`, source = JSON.stringify(sources[name](stage) ?? null);
-      if (drawn.get(key)?.source !== source) drawn.set(key, { source, node: make("div", { class: name }, ...PARTS[name](stage).filter(Boolean)) });
+      if (drawn.get(key)?.source !== source) drawn.set(key, { source, node: make("div", { class: `part-${name}` }, ...PARTS[name](stage).filter(Boolean)) });
       return drawn.get(key).node;
     });
     const there = document.getElementById(id);
@@ -83,7 +83,7 @@
       parts.forEach((part, i) => there.children[i + 1] === part || there.children[i + 1].replaceWith(part));
       return there;
     }
-    return make("section", { class: "stage", id }, make("h2", {}, view.seen(stage.name)), ...parts);
+    return make("section", { class: "stage", id }, make("h2", { hidden: alone }, view.seen(stage.name)), ...parts);
   }
 
   function show(data) {
@@ -93,7 +93,7 @@
     if (data.stages.length > 1) document.getElementById("stages").replaceChildren(...data.stages.map((s, i) => make("a", { href: `#stage-${i}` }, view.seen(s.name))));
     const main = document.getElementById("training");
     data.stages.forEach((stage, i) => {
-      const node = section(stage, i);
+      const node = section(stage, i, data.stages.length === 1);
       if (node.parentNode !== main) main.append(node);
     });
   }
