@@ -58,7 +58,7 @@ def build(
             judged = [_judge(run, recipe, judge, shard, source, workers) for shard in shards]
         doubts = auditing.audit(run.store, recipe.audit, cleaned, [(j.shard, j.verdicts) for j in judged], workers)
 
-        difficulty = measuring.measure(run.store, [j.verdicts for j in judged])
+        difficulty = measuring.measure(run.store, [(j.traces, j.verdicts) for j in judged], recipe.difficulty.verdicts)
         selected = select(run.store, recipe.select, judged, difficulty) if recipe.select else None
 
         assemble(run, recipe, Pieces(cleaned, source.replayed, judged, doubts, difficulty, selected), command)

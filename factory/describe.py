@@ -82,6 +82,7 @@ def run_summary(folder: Path) -> str:
     funnel = json.loads((folder / "funnel.json").read_text("utf-8"))
     rows = manifest["dataset"]["rows"]
     lines = [*_funnel_lines(funnel), "", *_teacher_lines(manifest["teachers"]), ""]
+    lines += _settled_lines(manifest["rounds"])
     lines.append(f"{rows:,} examples in {folder / 'dataset'}")
     if any(manifest["audit"].values()):
         lines.append(f"doubts     {doubts(manifest['audit'])}: {folder / 'audit.parquet'}")
@@ -120,6 +121,17 @@ def _funnel_lines(funnel: list[dict[str, Any]]) -> list[str]:
         lines.append(f"{line['step']:<14} {line['unit']:<9} {line['in']:>9,} {line['kept']:>9,}   {first}")
         lines += [" " * 47 + more for more in rest]
     return lines
+
+
+def _settled_lines(rounds: list[dict[str, int]]) -> list[str]:
+    """What adaptive sampling found out, and what it paid for problems that it could not settle."""
+    if not rounds or "inside" not in rounds[0]:
+        return []
+    sums = {key: sum(r[key] for r in rounds) for key in rounds[0]}
+    found = ", ".join(f"{sums[word]:,} {word.replace('_', ' ')}" for word in ("inside", "too_easy", "too_hard"))
+    left = rounds[0]["problems"] - sums["inside"] - sums["too_easy"] - sums["too_hard"]
+    cost = f"{left:,} undecided took {sums['undecided_traces']:,} of {sums['traces']:,} samples"
+    return [f"pass rates settled: {found}; {cost} and {sums['undecided_tokens']:,} tokens", ""]
 
 
 def _sample_lines(folder: Path) -> list[str]:

@@ -7,25 +7,32 @@ from pathlib import Path
 
 import polars as pl
 
-from curation.difficulty import FAILED, Z_95, of_models, pass_rates, read_table
+from curation.difficulty import FAILED, TABLE, Z_95, Verdicts, of_models, pass_rates, read_table
 from curation.files import write_table
 from factory.steps import Facts, Piece, file_digest, once
 
 
-def measure(store: Path, verdicts: Sequence[Piece]) -> Piece:
-    """One row for each problem and teacher of the run (curation.difficulty.TABLE)."""
+def measure(store: Path, judged: Sequence[tuple[Piece, Piece]], by: Verdicts = "combined") -> Piece:
+    """One row for each problem, teacher and revision of the run (curation.difficulty.TABLE), from its traces and verdicts."""
 
     def work(folder: Path) -> Facts:
-        table = pass_rates(pl.concat([pl.scan_parquet(piece.folder / "verdicts.parquet") for piece in verdicts]))
+        table = pass_rates(pl.concat([_with_revisions(traces, verdicts) for traces, verdicts in judged]), by)
         write_table(table, folder / "difficulty.parquet")
         return {"problems": table["problem_id"].n_unique(), "models": table["model"].n_unique()}
 
-    return once(store, "difficulty", {"interval": Z_95, "failed": FAILED}, [piece.digest for piece in verdicts], work)
+    settings = {"interval": Z_95, "failed": FAILED, "verdicts": by, "columns": TABLE.names()}
+    return once(store, "difficulty", settings, [piece.digest for pair in judged for piece in pair], work)
+
+
+def _with_revisions(traces: Piece, verdicts: Piece) -> pl.LazyFrame:
+    revisions = pl.scan_parquet(traces.folder / "traces.parquet").select(pl.col("id").alias("trace_id"), "revision")
+    return pl.scan_parquet(verdicts.folder / "verdicts.parquet").join(revisions, on="trace_id", how="left")
 
 
 def table_digest(table: str | None) -> str | None:
     """What is in a named table, for a step's key; None for the run's own, whose piece is an input."""
-    return file_digest(Path(table)) if table and Path(table).is_file() else None
+    found = [p for p in (Path(table), Path(table) / "difficulty.parquet") if p.is_file()] if table else []
+    return file_digest(found[0]) if found else None
 
 
 def rates(table: str, models: Sequence[str]) -> pl.DataFrame:

@@ -6,26 +6,25 @@ a silently ignored `temprature` costs a week of GPU time.
 
 from __future__ import annotations
 
-import difflib
 import json
 import types
 import typing
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from curation.errors import UserError
 from curation.files import read_yaml
 from curation.records import content_id
-from factory.rules import Choose, Clean, Select
+from factory.resolving import CONFIGS as CONFIGS
+from factory.resolving import benchmarks_in, name_benchmarks, name_table, nearest
+from factory.rules import Choose, Clean, Difficulty, Select, Settle
 from factory.strict import Strict
 
 RECIPE_VERSION = 1
 PUZZLES = ("countdown", "knights-and-knaves")  # kinds of source that are domains as well
-CONFIGS = Path(__file__).parent.parent / "configs"  # beside the packages, in a checkout and in site-packages alike
 
 
 class Columns(Strict):
@@ -94,6 +93,7 @@ class Sample(Strict):
 
     per_problem: int = Field(1, ge=1)
     until_correct: int = Field(0, ge=0)  # problems with fewer correct ones get another round of `per_problem`
+    settle: Settle | None = None  # instead: problems whose pass rate is not settled get another round
     at_most: int | None = Field(None, ge=1)  # samples of a problem over all rounds; None: four rounds
     on_cut: Literal["set-aside", "continue"] = "set-aside"  # an answer cut at max_tokens is never sampled again from zero
     total_tokens: int | None = Field(None, ge=1)  # of a continued answer, None: four times max_tokens
@@ -115,7 +115,16 @@ class Sample(Strict):
 
     def most_per_problem(self) -> int:
         """Samples that a problem may get over all rounds."""
-        return max(self.per_problem, self.at_most or 4 * self.per_problem) if self.until_correct else self.per_problem
+        return max(self.per_problem, self.at_most or 4 * self.per_problem) if self.has_rounds() else self.per_problem
+
+    def has_rounds(self) -> bool:
+        return self.until_correct > 0 or self.settle is not None
+
+    @model_validator(mode="after")
+    def _one_reason_for_rounds(self) -> Sample:
+        if self.until_correct and self.settle:
+            raise ValueError("until_correct and settle both say when a problem has enough samples: wanted one of them")
+        return self
 
 
 class Engine(Strict):
@@ -164,6 +173,7 @@ class Recipe(Strict):
     engine: Engine = Engine()
     traces: Traces = Traces()
     verify: Verify = Verify()
+    difficulty: Difficulty = Difficulty()
     audit: Audit = Audit()
     choose: Choose = Choose()
     select: list[Select] = []  # over the examples of all shards, one rule after the other
@@ -198,7 +208,7 @@ def load_recipe(name_or_path: str, changes: Changes = NO_CHANGES) -> Recipe:
     if not path.is_file():
         known = recipe_names()
         raise UserError(
-            f"no recipe {name_or_path!r}{_nearest(name_or_path, known)}: wanted {', '.join(known)} or the path of a .yaml file"
+            f"no recipe {name_or_path!r}{nearest(name_or_path, known)}: wanted {', '.join(known)} or the path of a .yaml file"
         )
     raw = read_yaml(path)
     _apply(raw, changes)
@@ -207,7 +217,8 @@ def load_recipe(name_or_path: str, changes: Changes = NO_CHANGES) -> Recipe:
             f"{path.name} says recipe: {raw.get('recipe')!r}, this factory reads version {RECIPE_VERSION}: "
             "install the cot-factory it was written for, or bring it up to date"
         )
-    _name_benchmarks(raw)
+    name_benchmarks(raw)
+    name_table(raw)
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
@@ -220,37 +231,12 @@ def _apply(raw: dict[str, Any], changes: Changes) -> None:
         domain = source.get("domain") or (source["kind"] if source.get("kind") in PUZZLES else "math")
         raw["source"] = {"kind": "file", "paths": list(changes.problems), "domain": domain}
     if changes.benchmarks:
-        raw.setdefault("clean", {})["benchmarks"] = _benchmarks_in([Path(b) for b in changes.benchmarks])
+        raw.setdefault("clean", {})["benchmarks"] = benchmarks_in([Path(b) for b in changes.benchmarks])
     for key in ("teacher", "limit"):
         if getattr(changes, key) is not None:
             raw[key] = getattr(changes, key)
     for assignment in changes.assignments:
         _assign(raw, assignment)
-
-
-def _benchmarks_in(paths: Sequence[Path]) -> list[dict[str, str]]:
-    """Recipe entries for benchmark files; a folder means every file in it."""
-    files = [f for p in paths for f in (sorted(x for x in p.iterdir() if x.is_file()) if p.is_dir() else [p])]
-    if not files:
-        raise UserError(f"no files in {', '.join(map(str, paths))}: --benchmarks takes files of questions, or folders of them")
-    return [{"name": f.name.split(".")[0], "path": str(f)} for f in files]
-
-
-def _name_benchmarks(raw: dict[str, Any]) -> None:
-    """Put the entries of configs/benchmarks.yaml in place of their names, so that the resolved recipe says what is read."""
-    clean = raw.get("clean")
-    listed = clean.get("benchmarks") if isinstance(clean, dict) else None
-    if isinstance(clean, dict) and isinstance(listed, list):
-        clean["benchmarks"] = [_named_benchmark(entry) if isinstance(entry, str) else entry for entry in listed]
-
-
-def _named_benchmark(name: str) -> dict[str, Any]:
-    known = read_yaml(CONFIGS / "benchmarks.yaml")
-    if name not in known:
-        raise UserError(f"clean.benchmarks: no benchmark {name!r}{_nearest(name, list(known))}; there are {', '.join(known)}")
-    if where := known[name].get("get"):
-        raise UserError(f"clean.benchmarks: {name} cannot be read from the Hub: get {where} and name the file with --benchmarks")
-    return {"name": name, **known[name]}
 
 
 def _assign(raw: dict[str, Any], assignment: str) -> None:
@@ -273,17 +259,12 @@ def _place(group: list[Any], key: str, assignment: str) -> int:
     return int(key)
 
 
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def _first_error(file: str, error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for i, part in enumerate(first["loc"]) if not (i == 1 and first["loc"][0] == "source"))
     if first["type"] == "extra_forbidden":
         *parents, last = [str(part) for part in first["loc"]]
-        return f"{file}: unknown key {where!r}{_nearest(last, _keys_at(parents))}"
+        return f"{file}: unknown key {where!r}{nearest(last, _keys_at(parents))}"
     got = "" if first["type"] == "missing" else f", got {json.dumps(first['input'], default=str)[:80]}"
     return f"{file}: {where or 'recipe'}: {first['msg'][0].lower()}{first['msg'][1:]}{got}"
 

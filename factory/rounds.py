@@ -1,4 +1,4 @@
-"""Where the traces of each shard come from, and how often: more samples for the problems that are still short of correct ones."""
+"""Where the traces of each shard come from, and how often: more samples for the problems that have not enough of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from factory import oracle, teachers, tracing
 from factory.continuing import OnCut
 from factory.journal import Store
 from factory.judging import is_correct
-from factory.ledger import Count, checked
 from factory.meter import Meter
 from factory.prices import Price
 from factory.progress import track
@@ -26,6 +25,7 @@ from factory.recipe import Recipe, Sample
 from factory.run import Run
 from factory.sampler import Sampler
 from factory.sampling import Identity, Request
+from factory.settling import account, finished
 from factory.steps import Facts, Piece, is_finished, once
 from factory.teachers import Teacher, parse_teacher
 from factory.tracing import Shard
@@ -164,25 +164,21 @@ def _requests(recipe: Recipe, shard: Shard, before: Sequence[Round]) -> list[tup
     until = min(sample.most_per_problem(), taken + sample.per_problem)
     problems = tracing.problems_of(shard)
     if before:
-        correct = _correct(before)
-        problems = [p for p in problems if correct[p.id] < sample.until_correct]
+        enough = finished(sample, before)
+        problems = [p for p in problems if p.id not in enough]
     asked = {p.id: tracing.messages(recipe, p) for p in problems}
     return [(Request(p.id, n, asked[p.id]), p) for p, n in itertools.product(problems, range(taken, until))]
 
 
-def _correct(rounds: Sequence[Round]) -> Counter[str]:
-    rows = (row for r in rounds for row in pl.read_parquet(r.verdicts.folder / "verdicts.parquet").iter_rows(named=True))
-    return Counter(row["problem_id"] for row in rows if is_correct(row))
-
-
 def together(run: Run, sample: Sample, shard: Shard, rounds: Sequence[Round]) -> Round:
     """The rounds of a shard as if they had been one, with the account of them in the traces' facts."""
-    if not sample.until_correct:
+    if not sample.has_rounds():
         return rounds[0]
     problems = [p.id for p in tracing.problems_of(shard)]
-    lines, told = _account(sample, problems, rounds)
+    lines, told = account(sample, problems, rounds)
 
-    settings = ["rounds", sample.until_correct, sample.per_problem, sample.most_per_problem()]
+    settings: list[Any] = ["rounds", sample.until_correct, sample.per_problem, sample.most_per_problem()]
+    settings += [sample.settle.model_dump()] if sample.settle else []
     places = {"problem_id": problems, "place": range(len(problems))}
     order = pl.DataFrame(places, schema={"problem_id": pl.String, "place": pl.Int64})
 
@@ -213,22 +209,3 @@ def _summed(pieces: Sequence[Piece]) -> Facts:
         judged.update(piece.facts["judged"])
     failed = sum(piece.facts["failed"] for piece in pieces)
     return {"judge": pieces[0].facts["judge"], "judged": dict(sorted(judged.items())), "failed": failed}
-
-
-def _account(sample: Sample, problems: Sequence[str], rounds: Sequence[Round]) -> tuple[list[Count], list[dict[str, int]]]:
-    """The funnel's line of each round, and what each cost: what the hard problems cost is in the later ones."""
-    lines, told, short = [], [], len(problems)
-    most = -(-sample.most_per_problem() // sample.per_problem)
-    for number in range(1, most + 1):
-        done = number <= len(rounds)
-        correct = _correct(rounds[:number])
-        still = sum(correct[p] < sample.until_correct for p in problems)
-        why = "given_up" if number == most else "asked_again"
-        dropped = {why: still} if still else {}
-        lines.append(
-            checked({"step": f"round {number}", "unit": "problems", "in": short, "kept": short - still, "dropped": dropped})
-        )
-        counts = {name: rounds[number - 1].traces.facts[name] if done else 0 for name in ("traces", "completion_tokens")}
-        told.append({"problems": short, "solved": short - still, **counts})
-        short = still
-    return lines, told

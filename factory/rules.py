@@ -27,10 +27,24 @@ class BenchmarkFrom(Strict):
 class PassRate(Strict):
     """Keep problems whose pass rate lies in a window; both ends belong to it."""
 
-    table: str | None = None  # another run's difficulty.parquet; None: this run's own verdicts
+    table: str | None = None  # another run or its difficulty.parquet; None: this run's own verdicts
     models: list[str] = []  # whose samples count, summed; empty: all in the table
     low: float = Field(0.0, ge=0, le=1)
     high: float = Field(1.0, ge=0, le=1)
+
+
+class Settle(Strict):
+    """A window of pass rates. A problem is settled where its 95 percent interval lies inside it, or wholly on one side of it."""
+
+    low: float = Field(0.2, ge=0, le=1)
+    high: float = Field(0.8, ge=0, le=1)
+
+
+class Difficulty(Strict):
+    """Pass rates: what counts as right in this run's own, and which other ones its rules go by."""
+
+    table: str | None = None  # another run or its difficulty.parquet, for every rule that names no table of its own
+    verdicts: Literal["combined", "rule"] = "combined"  # combined: what the judge accepts is right too
 
 
 class Clean(Strict):
@@ -83,11 +97,12 @@ class SelectLimo(Strict):
 
 class SelectPassRate(Strict):
     rule: Literal["pass_rate"]
-    table: str | None = None  # another run's difficulty.parquet; None: this run's own verdicts
+    table: str | None = None  # another run or its difficulty.parquet; None: this run's own verdicts
     models: list[str] = []
     preset: Literal["open-r1", "intellect", "oreal", "limo"] | None = None
     low: float = Field(0.0, ge=0, le=1)  # without a preset: a window to which both ends belong
     high: float = Field(1.0, ge=0, le=1)
+    surely: bool = False  # the whole 95 percent interval must lie in the band, not the rate alone
 
 
 class SelectPerProblem(Strict):

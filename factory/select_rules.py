@@ -50,7 +50,7 @@ def apply(rule: Select, table: pl.DataFrame, difficulty: Piece) -> Selection:
         return limo(table, size=rule.size, weights={str(k): v for k, v in rule.weights.items()} or None)
     if isinstance(rule, SelectPassRate):
         bands = PRESETS[rule.preset] if rule.preset else (Band(rule.low, rule.high),)
-        return by_pass_rate(_with_rates(rule, table, difficulty), bands)
+        return by_pass_rate(_with_rates(rule, table, difficulty), bands, surely=rule.surely)
     if isinstance(rule, SelectPerProblem):
         return per_problem(table, k=rule.k, by=rule.by, seed=rule.seed)
     if isinstance(rule, SelectMixture):
@@ -83,7 +83,7 @@ def _rates(rule: SelectS1k | SelectPassRate | SelectMixture, difficulty: Piece) 
 
 
 def _with_rates(rule: SelectPassRate | SelectMixture, table: pl.DataFrame, difficulty: Piece) -> pl.DataFrame:
-    measured = _rates(rule, difficulty).select("problem_id", "pass_rate")
+    measured = _rates(rule, difficulty).select("problem_id", "pass_rate", "low", "high")
     return table.join(measured, on="problem_id", how="left", maintain_order="left")
 
 

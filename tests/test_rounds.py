@@ -20,6 +20,7 @@ from fault_server import FaultServer, serve_faults
 from curation.errors import UserError
 from factory import journal
 from factory.build import build
+from factory.describe import run_summary
 from factory.recipe import Changes, Recipe, load_recipe
 from factory.rounds import Budget
 
@@ -80,6 +81,30 @@ def test_hard_problems_get_more_samples_until_enough_are_right_or_the_cap(tmp_pa
         runs=tmp_path / "runs",
     )
     assert again == run and sent(server, "rounds") == traces.height
+
+
+def test_problems_are_sampled_until_their_pass_rate_is_settled_or_the_cap(tmp_path: Path, server: FaultServer) -> None:
+    prompts = hard("settle", *[1] * 4, *[2] * 6, *[10**9] * 4)
+    settings = ("sample.per_problem=4", "sample.settle={low: 0.2, high: 0.8}", "sample.at_most=20")
+    run = build(recipe(tmp_path, server.url, prompts, *settings), runs=tmp_path / "runs")
+    lines, told = funnel(run), json.loads((run / "manifest.json").read_text())["rounds"]
+    assert len(told) == 5 and lines["round 1"]["in"] == 14
+    assert sum(r["too_easy"] for r in told) >= 4 <= sum(r["too_hard"] for r in told)
+    rates = {row["problem_id"]: row for row in pl.read_parquet(run / "difficulty.parquet").to_dicts()}
+    counts = pl.read_parquet(run / "traces" / "*.parquet").group_by("problem_id").len()
+    open_ = [p for p, r in rates.items() if r["low"] < 0.2 <= r["high"] or r["low"] <= 0.8 < r["high"]]
+    assert {n for p, n in counts.iter_rows() if p in open_} <= {20}
+    assert {n for p, n in counts.iter_rows() if rates[p]["judged"] == rates[p]["correct"]} == {16}  # 16 of 16: from 0.81
+    assert lines["round 5"]["dropped"] == ({"undecided": len(open_)} if open_ else {})
+    assert sum(r["undecided_traces"] for r in told) == 20 * len(open_)
+    assert "pass rates settled: " in run_summary(run) and f"{len(open_)} undecided" in run_summary(run)
+    assert build(recipe(tmp_path, server.url, prompts, *settings), runs=tmp_path / "runs") == run
+    assert sent(server, "settle") == counts["len"].sum()
+
+
+def test_only_one_reason_for_another_round(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="until_correct and settle both say"):
+        recipe(tmp_path, "http://x", hard("both", 1), "sample.until_correct=1", "sample.settle={low: 0.1}")
 
 
 def test_a_larger_first_round_buys_only_what_is_missing(tmp_path: Path, server: FaultServer) -> None:

@@ -39,16 +39,21 @@ PRESETS: dict[str, tuple[Band, ...]] = {
 }
 
 
-def by_pass_rate(table: pl.DataFrame, bands: tuple[Band, ...]) -> Selection:
+def by_pass_rate(table: pl.DataFrame, bands: tuple[Band, ...], *, surely: bool = False) -> Selection:
     """Rows whose `pass_rate` lies in one of `bands`, the first that holds it, repeated as often as that says.
 
-    A row whose rate is null is dropped: nobody measured it.
+    With `surely` the interval from column low to column high must lie in that band too. A row whose rate is null is dropped:
+    nobody measured it.
     """
     rates = table["pass_rate"].to_list()
     found = [next((b for b in bands if r is not None and b.holds(r)), None) for r in rates]
     reasons = [_reason(r, b, bands) for r, b in zip(rates, found, strict=True)]
+    if surely:
+        ends = table.select("low", "high").iter_rows()
+        sure = [b is not None and b.low <= low and high <= b.high for b, (low, high) in zip(found, ends, strict=True)]
+        reasons = [reason or (None if known else "not_surely") for reason, known in zip(reasons, sure, strict=True)]
     final, stages = stages_of([("pass rate", reasons)], table.height)
-    state = {"rule": "pass_rate", "bands": [list(b) for b in bands]}
+    state = {"rule": "pass_rate", "bands": [list(b) for b in bands], "surely": surely}
     return selection(final, state, stages, [b.times if b else 0 for b in found])
 
 
