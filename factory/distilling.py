@@ -48,7 +48,7 @@ def distill(
     folder = out or runs / "students" / name
     work = runs / "students" / f".{name}"
     if (folder / MANIFEST).is_file():
-        _refuse_other(folder, name)
+        refuse_other(folder, name)
         return folder
     work.mkdir(parents=True, exist_ok=True)
     with locked(work):
@@ -68,7 +68,7 @@ def distill(
             "revision": revision,
         }
         write_atomic(fresh / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-        _put(fresh, folder)
+        put(fresh, folder)
     shutil.rmtree(work)  # checkpoints hold the optimiser's state: four times the model
     return folder
 
@@ -94,13 +94,13 @@ def _check_installed() -> None:
             raise UserError(f"distill needs {package}, which is not installed: pip install 'cot-factory[train]'") from None
 
 
-def _refuse_other(folder: Path, name: str) -> None:
+def refuse_other(folder: Path, name: str) -> None:
     found = json.loads((folder / MANIFEST).read_text("utf-8"))["name"]
     if found != name:
         raise UserError(f"{folder} holds another student ({found}): choose another --out, or remove it")
 
 
-def _put(fresh: Path, folder: Path) -> None:
+def put(fresh: Path, folder: Path) -> None:
     if folder.exists():
         raise UserError(f"{folder} is there and holds no finished student: the trained one is in {fresh}; choose another --out")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -147,11 +147,11 @@ def _manifest(
         "training": trained._asdict(),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "python": platform.python_version(),
-        "hardware": _hardware(),
+        "hardware": hardware(),
     }
 
 
-def _hardware() -> dict[str, Any]:
+def hardware() -> dict[str, Any]:
     import torch
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
