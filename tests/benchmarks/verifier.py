@@ -80,6 +80,10 @@ def _dollars(text: str) -> str:
     return f"${text}$" if bare else text
 
 
+def _boxed(text: str) -> str:
+    return rf"$\boxed{{{text.strip('$')}}}$" if _dollars(text) != text else text
+
+
 def math_verify_alone(rows: list[Case]) -> list[str]:
     """As its README calls it: both parsed with the defaults, the gold first; bare LaTeX is put between dollar signs."""
     from math_verify import parse, verify
@@ -94,11 +98,11 @@ def math_verify_alone(rows: list[Case]) -> list[str]:
 
 
 def trl_reward(rows: list[Case]) -> list[str]:
-    """TRL's accuracy_reward; None (gold not parsed) is undetermined."""
+    """TRL's accuracy_reward, which reads only boxed answers: bare ones are boxed for it. None (gold not parsed) is undetermined."""
     from trl.rewards import accuracy_reward  # type: ignore[import-not-found]
 
     names = {1.0: "correct", 0.0: "incorrect", None: "undetermined"}
-    completions = [[{"role": "assistant", "content": c.response}] for c in rows]
+    completions = [[{"role": "assistant", "content": _boxed(c.response)}] for c in rows]
     golds = [_dollars(c.gold) for c in rows]
     return [names[r] for r in accuracy_reward(completions, golds)]
 
@@ -171,7 +175,7 @@ def main() -> None:
         if arguments.workers > 1:
             mine, bare = gain(rows, arguments.workers)
             print(
-                f"    {arguments.workers} processes: {mine:.2f} times one (bare loops: {bare:.2f} times; medians of {ROUNDS} rounds)"
+                f"    {arguments.workers} processes: {mine:.2f} times one; bare loops {bare:.2f} times; medians of {ROUNDS} rounds"
             )
         report(rows, timed("math-verify", functools.partial(math_verify_alone, rows)))
         if arguments.trl:
