@@ -205,6 +205,22 @@ def distill(data: str, student: str, config: str | None, assignments: tuple[str,
     click.echo(student_summary(train_student(data, student, config, assignments, runs=runs, out=out, command=command)))
 
 
+@cli.command()
+@click.argument("data", metavar="RUN_OR_DATASET")
+@click.option("--student", required=True, metavar="MODEL", help="A model folder, or a repository of the Hub.")
+@click.option("--config", metavar="NAME", help="A preset (dapo, dr-grpo, deepscaler, tinyzero, ...) or the path of a .yaml.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change any setting; repeatable.")
+@click.option("--runs", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where students are kept.")
+@click.option("--out", type=Path, metavar="DIR", help="Write the model here instead of RUNS/students/<student>-<config>-<hash>.")
+def grpo(data: str, student: str, config: str | None, assignments: tuple[str, ...], runs: Path, out: Path | None) -> None:
+    """Train a student by trying problems with golds; call it again to go on from the last checkpoint."""
+    from factory.reinforcing import grpo as train_student
+    from factory.reinforcing import reinforced_summary
+
+    command = shlex.join(["factory", *sys.argv[1:]])
+    click.echo(reinforced_summary(train_student(data, student, config, assignments, runs=runs, out=out, command=command)))
+
+
 @cli.command("eval")
 @click.argument("model")
 @click.option("--suite", required=True, type=Path, metavar="FILE_OR_RUN", help="Questions with golds: a file, or a run's problems.")

@@ -19,6 +19,7 @@ ALLOWED = {
 }
 FLAGS = {
     "distill": {"--student", "--config", "--set", "--runs", "--out"},
+    "grpo": {"--student", "--config", "--set", "--runs", "--out"},
     "eval": {"--suite", "--against", "--limit", "--set", "--runs", "--out", "--workers"},
     "list": set(),
     "plan": {"--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs", "--pilot"},
