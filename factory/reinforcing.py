@@ -1,0 +1,186 @@
+"""`factory grpo`: a student learns by trying a run's problems. Prompts, gate, training, gate again, manifest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from curation.errors import UserError
+from curation.files import write_atomic
+from curation.records import content_id
+from factory.distilling import LIBRARIES, MANIFEST, hardware, put, refuse_other
+from factory.progress import PLAIN_EVERY_S, say
+from factory.prompting import Questions, ask, gate_cases, open_questions, prompts_of
+from factory.recipe import CONFIGS
+from factory.run import locked
+from factory.steps import Piece
+from factory.teachers import identity as identify
+from factory.teachers import parse_teacher
+from training.grpo import Reinforced, reinforce
+from training.grpo_engine import choose_engine
+from training.grpo_settings import GrpoSettings
+from training.parity import check, probes, replaced, require
+from training.reward_mix import mixed
+from training.settings import load
+from training.sft import last_checkpoint
+from training.sft_settings import SftSettings
+from training.students import Student, open_student
+
+
+def grpo(
+    where: str, student: str, config: str | None, assignments: Sequence[str], *, runs: Path, out: Path | None, command: str
+) -> Path:
+    """Train `student` on the problems of a run or data set; return the model's folder, which hf: and vLLM load.
+
+    Killed and called again, it goes on from the last checkpoint of its stage; finished, it is a no-op. Raises UserError, before a
+    step is trained, for everything in which training and serving come apart (training.parity), and while it trains where it has
+    stopped to teach (training.health).
+    """
+    settings = load(GrpoSettings, assignments, config_path(config) if config else None)
+    mixed(settings)  # a misspelt reward says so before anything is loaded
+    engine = choose_engine(settings)
+    questions = open_questions(where)
+    revision = identify(parse_teacher(f"hf:{student}")).revision
+    digest = content_id(questions.digest, student, revision, settings.model_dump())[:8]
+    name = f"{Path(student).name}-{config_name(config)}-{digest}"
+    folder, work = out or runs / "students" / name, runs / "students" / f".{name}"
+    if (folder / MANIFEST).is_file():
+        refuse_other(folder, name)
+        return folder
+    work.mkdir(parents=True, exist_ok=True)
+    with locked(work):
+        opened = open_student(student, _opening(settings), work / "served")
+        piece = ask(runs / ".steps", questions, opened, settings)
+        _fits_window(opened, settings, piece)
+        prompts = prompts_of(piece)
+        cases = gate_cases(prompts, opened, settings)
+        found = [*replaced(opened.base, opened.tokenizer, probes(cases)), *check(cases, work / "served", opened.tokenizer)]
+        require(found, "before training")
+        _say_resumed(work)
+        fresh = work / "model"
+        shutil.rmtree(fresh, ignore_errors=True)
+        trained = reinforce(prompts, opened, settings, work, fresh, _teller(), engine=engine)
+        require(check(cases, fresh, opened.tokenizer), "after training")
+        record = _manifest(questions, opened, settings, config_name(config), piece, trained, fresh, engine)
+        record |= {"name": name, "command": command, "revision": revision}
+        write_atomic(fresh / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        put(fresh, folder)
+    shutil.rmtree(work)
+    return folder
+
+
+def config_name(config: str | None) -> str:
+    return Path(config).stem.removeprefix("grpo-") if config else "grpo"
+
+
+def config_path(config: str) -> Path:
+    """A shipped preset by name, or a YAML file by path. Raises UserError with those there are."""
+    path = (
+        Path(config) if config.endswith((".yaml", ".yml")) else CONFIGS / "training" / f"grpo-{config.removeprefix('grpo-')}.yaml"
+    )
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem.removeprefix("grpo-") for p in (CONFIGS / "training").glob("grpo-*.yaml")))
+        raise UserError(f"no training config {config!r}: wanted {known} or the path of a .yaml file")
+    return path
+
+
+def _opening(settings: GrpoSettings) -> SftSettings:
+    return SftSettings(chat_template=settings.chat_template, pad_token=settings.pad_token)
+
+
+def _fits_window(student: Student, settings: GrpoSettings, piece: Piece) -> None:
+    """Raise UserError where the longest prompt and the longest completion do not fit into the model's window."""
+    window = json.loads((student.base / "config.json").read_text("utf-8")).get("max_position_embeddings")
+    most = max(stage.max_completion_tokens for stage in settings.each_stage())
+    longest = piece.facts["longest"]
+    if window is not None and longest + most > window:
+        raise UserError(
+            f"the longest prompt of {longest:,} tokens and max_completion_tokens {most:,} are beyond the {window:,} positions of "
+            f"{student.name}: lower max_completion_tokens or max_prompt_tokens, or raise the model's window first"
+        )
+
+
+def _say_resumed(work: Path) -> None:
+    done = len(list(work.glob("stage-*/model")))
+    last = last_checkpoint(work / f"stage-{done + 1}" / "checkpoints")
+    if done or last:
+        say(f"grpo: going on in stage {done + 1}" + (f" from {last.name}" if last else ""))
+
+
+def _teller() -> Any:
+    last = [0.0]
+
+    def tell(line: dict[str, Any]) -> None:
+        if time.monotonic() - last[0] >= PLAIN_EVERY_S or line["step"] == line["steps"]:
+            last[0] = time.monotonic()
+            parts = [f"{name} {line[name]:.3g}" for name in _SHOWN if line.get(name) is not None]
+            say(f"grpo: stage {line['stage']}, step {line['step']:,} of {line['steps']:,}, {', '.join(parts)}")
+
+    return tell
+
+
+_SHOWN = ("reward", "reward_std", "silent_groups", "truncated", "mean_tokens", "entropy", "kl", "mismatch", "tokens_per_second")
+
+
+def _manifest(
+    questions: Questions,
+    student: Student,
+    settings: GrpoSettings,
+    config: str,
+    piece: Piece,
+    trained: Reinforced,
+    fresh: Path,
+    engine: str,
+) -> dict[str, Any]:
+    """What the model's card is written from (cards.model_card), and what else is known."""
+    run = questions.run or {}
+    (line,) = piece.facts["funnel"]
+    lines = [json.loads(text) for text in (fresh / "metrics.jsonl").read_text("utf-8").splitlines()]
+    curve = ("step", "reward", "reward_std", "silent_groups", "truncated", "mean_tokens", "entropy", "loss")
+    return {
+        "factory": importlib.metadata.version("cot-factory"),
+        "method": "grpo",
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "base": {"model": student.name, "revision": student.revision, "license": "unknown"},
+        "data": [{"name": questions.name, "sha256": questions.digest, "rows": line["kept"], "license": _license(run)}],
+        "prompts": {**line, "recipe_hash": run.get("recipe_hash"), "sources": run.get("sources"), "run_state": run.get("state")},
+        "config": config,
+        "settings": settings.model_dump(mode="json"),
+        "engine": engine,
+        "end_of_turn": student.turn.end_token,
+        "chat_template": student.tokenizer.chat_template,
+        "gate": "passed before and after",
+        "training": trained._asdict(),
+        "curve": [
+            {name: one[name] for name in curve if one.get(name) is not None} for one in lines if one.get("reward") is not None
+        ],
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "hardware": hardware(),
+    }
+
+
+def _license(run: dict[str, Any]) -> str:
+    """The licence of the run's sources where they are one."""
+    found = {str(source.get("license", "unknown")) for source in run.get("sources") or []}
+    return found.pop() if len(found) == 1 else "unknown"
+
+
+def reinforced_summary(folder: Path) -> str:
+    """What was trained, in lines for a person."""
+    made = json.loads((folder / MANIFEST).read_text("utf-8"))
+    asked, trained = made["prompts"], made["training"]
+    dropped = ", ".join(f"{n:,} {reason}" for reason, n in asked["dropped"].items())
+    return "\n".join(
+        (
+            f"{made['base']['model']} on {asked['kept']:,} of {asked['in']:,} problems of {made['data'][0]['name']}"
+            + (f" (left out: {dropped})" if dropped else ""),
+            f"{trained['steps']:,} steps on {trained['rollouts']:,} rollouts by {made['engine']}, {trained['tokens']:,} tokens; "
+            f"reward {trained['first_reward']:.3f} at first, {trained['last_reward']:.3f} at last; parity gate {made['gate']}",
+            f"written to {folder}; try it: factory eval {folder} --suite FILE_OR_RUN",
+        )
+    )

@@ -1,0 +1,162 @@
+"""Reinforcement learning with verifiable rewards on TRL's GRPOTrainer: stages one after the other, resumable, one training device.
+
+What TRL 1.16 would do otherwise: 512 new tokens, prompts of any length, vLLM wherever it is asked for, a reference with the bias
+correction of DeepSeek-V3.2, whole sequences masked for a drift of vLLM's probabilities, and a start in the middle of a rollout.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from curation.errors import UserError
+from training.grpo_arguments import arguments
+from training.grpo_lines import recorder
+from training.grpo_settings import GrpoSettings
+from training.grpo_trainer import trainer_class
+from training.reward_mix import Mixed, mixed
+from training.sft import last_checkpoint, save
+from training.students import Student, generation_config
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+class Prompt(NamedTuple):
+    """One row to learn from."""
+
+    prompt: str  # rendered, as a server sees it
+    answer: str  # gold
+    domain: str  # which verifier judges it
+    problem_id: str
+    problem: str  # the question as the source states it
+
+
+class Reinforced(NamedTuple):
+    """What a finished training did."""
+
+    steps: int  # optimiser steps, all stages
+    rollouts: int
+    tokens: int  # prompts and completions sampled, all stages
+    seconds: float  # of this process: a resumed training counts from the checkpoint
+    first_reward: float | None  # mean over a rollout
+    last_reward: float | None
+    resumed_at: int  # step of its stage, 0 for a training in one go
+
+
+def reinforce(
+    prompts: Sequence[Prompt], student: Student, settings: GrpoSettings, work: Path, out: Path, tell: Tell, *, engine: str
+) -> Reinforced:
+    """Train the student and save it to `out`; every stage has its checkpoints and metrics in `work`, and a second call goes on.
+
+    `engine` is who samples: transformers, vllm-colocate or vllm-server. `metrics.jsonl` has a line for each optimiser step
+    (training.grpo_lines); `tell` is given each. Raises UserError where the loss is no number, or a limit of health is crossed;
+    the checkpoints before it are kept.
+    """
+    began, resumed_at = time.monotonic(), 0
+    stages = settings.each_stage()
+    for number, stage in enumerate(stages, start=1):
+        folder = work / f"stage-{number}"
+        if not (folder / "model").is_dir():
+            resumed_at = _stage(prompts, student, stage, folder, partial(_tell_stage, tell, number), engine)
+        student = student._replace(base=folder / "model")
+    shutil.copytree(student.base, out)
+    lines = _gathered(work, len(stages), out / "metrics.jsonl")
+    shutil.rmtree(work / "stage-1" / "rows", ignore_errors=True)
+    rewards = [line["reward"] for line in lines if line.get("reward") is not None]
+    return Reinforced(
+        steps=len(lines),
+        rollouts=len(rewards),
+        tokens=sum(json.loads(_last_line(work / f"stage-{n}"))["tokens"] for n in range(1, len(stages) + 1)),
+        seconds=time.monotonic() - began,
+        first_reward=rewards[0] if rewards else None,
+        last_reward=rewards[-1] if rewards else None,
+        resumed_at=resumed_at,
+    )
+
+
+def _tell_stage(tell: Tell, number: int, line: dict[str, Any]) -> None:
+    tell({"stage": number, **line})
+
+
+def _last_line(stage: Path) -> str:
+    return (stage / "metrics.jsonl").read_text("utf-8").splitlines()[-1]
+
+
+def _gathered(work: Path, stages: int, path: Path) -> list[dict[str, Any]]:
+    lines = [
+        {"stage": n, **json.loads(line)}
+        for n in range(1, stages + 1)
+        for line in (work / f"stage-{n}" / "metrics.jsonl").read_text("utf-8").splitlines()
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    return lines
+
+
+def _stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSettings, folder: Path, tell: Tell, engine: str) -> int:
+    """Train one stage into `folder`/model; return the step it went on from."""
+    import torch
+    from transformers import AutoModelForCausalLM, PrinterCallback
+
+    folder.mkdir(parents=True, exist_ok=True)
+    last = last_checkpoint(folder / "checkpoints")
+    rows = ordered(prompts, settings)
+    # fp32 as in training.sft: an update of 1e-6 is lost in bf16's 8 bits. The passes run in bf16 by autocast.
+    model = AutoModelForCausalLM.from_pretrained(student.base, dtype=torch.float32, attn_implementation=settings.attention)
+    model.config.eos_token_id, model.config.pad_token_id = student.turn.end_id, student.tokenizer.pad_token_id
+    model.generation_config = generation_config(student.base, student.tokenizer, student.turn)
+    rewards = mixed(settings, student.tokenizer)
+    record = recorder(folder / "metrics.jsonl", last, settings, tell)
+    trainer = trainer_class()(
+        model=model,
+        args=arguments(
+            settings, folder / "checkpoints", len(rows), rewards.weights, engine, student.turn, cuda=torch.cuda.is_available()
+        ),
+        reward_funcs=list(rewards.functions),
+        train_dataset=_dataset(rows),
+        processing_class=student.tokenizer,
+        callbacks=[record],
+    )
+    _prepare(trainer, settings, rewards)
+    trainer.remove_callback(PrinterCallback)  # `tell` says it
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    fresh = folder / ".model"
+    shutil.rmtree(fresh, ignore_errors=True)
+    save(trainer.model, student, fresh)
+    fresh.rename(folder / "model")
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # the optimiser's state: three times the model
+    return int(last.name.partition("-")[2]) if last else 0
+
+
+def _prepare(trainer: Any, settings: GrpoSettings, rewards: Mixed) -> None:
+    trainer.ours, trainer.judging = settings, list(rewards.judging)
+
+
+def ordered(prompts: Sequence[Prompt], settings: GrpoSettings) -> list[Prompt]:
+    """The prompts of every rollout, in order: each epoch shuffled anew by seed, its last incomplete rollout left out.
+
+    Laid out beforehand because TRL's sampler starts its first epoch's order again when a training is resumed in a later one.
+    Raises UserError where there are fewer prompts than a rollout takes.
+    """
+    each = settings.prompts_per_rollout
+    if len(prompts) < each:
+        raise UserError(
+            f"{len(prompts):,} prompts are fewer than one rollout takes: lower prompts_per_rollout {each} or give more problems"
+        )
+    per_epoch = len(prompts) // each
+    rollouts = settings.rollouts or per_epoch * settings.epochs
+    found: list[Prompt] = []
+    for epoch in range(-(-rollouts // per_epoch)):
+        found += random.Random(f"{settings.seed}-{epoch}").sample(list(prompts), per_epoch * each)
+    return found[: rollouts * each]
+
+
+def _dataset(rows: Sequence[Prompt]) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_list([row._asdict() for row in rows])

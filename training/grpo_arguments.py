@@ -1,0 +1,103 @@
+"""From our settings to TRL's GRPOConfig: every key that has bitten somebody is written down, whatever TRL's default is today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from training.grpo_settings import GrpoSettings
+from training.rendering import Turn
+
+
+def arguments(
+    settings: GrpoSettings, folder: Path, rows: int, weights: tuple[float, ...], engine: str, turn: Turn, *, cuda: bool
+) -> Any:
+    """The GRPOConfig of a stage that sees `rows` prompts, each once."""
+    from trl import GRPOConfig
+
+    return GRPOConfig(
+        **{**_loop(settings, folder, rows, cuda), **_learning(settings, weights), **_sampling(settings, engine, turn)}
+    )
+
+
+def _loop(settings: GrpoSettings, folder: Path, rows: int, cuda: bool) -> dict[str, Any]:
+    floor = {"min_lr_rate": settings.final_lr_ratio} if settings.final_lr_ratio else {}
+    warmed = {"constant": "constant_with_warmup"}.get(settings.schedule, settings.schedule)
+    every = settings.save_every_rollouts * settings.steps_per_rollout  # never in the middle of a rollout: it would be sampled anew
+    return {
+        "output_dir": str(folder),
+        "max_steps": rows // settings.prompts_per_rollout * settings.steps_per_rollout,
+        "per_device_train_batch_size": settings.completions_per_pass,
+        "gradient_accumulation_steps": settings.step_size // settings.completions_per_pass,
+        "generation_batch_size": settings.completions_per_rollout,
+        "num_generations": settings.samples_per_prompt,
+        "shuffle_dataset": False,  # the rows are in order already
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "cosine_with_min_lr" if floor else warmed,
+        "lr_scheduler_kwargs": floor,
+        "warmup_steps": settings.warmup,  # below 1 it is a share
+        "weight_decay": settings.weight_decay,
+        "adam_beta1": settings.adam_beta1,
+        "adam_beta2": settings.adam_beta2,
+        "max_grad_norm": settings.max_grad_norm,
+        "seed": settings.seed,
+        "bf16": settings.precision == "bf16" or (settings.precision == "auto" and cuda),
+        "use_cpu": not cuda,
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "save_strategy": "steps",
+        "save_steps": every,
+        # One from before the window in which illness is seen, the newest, and the one being written, which a kill may tear.
+        "save_total_limit": settings.health_window // settings.save_every_rollouts + 3,
+        "logging_steps": 1,
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": cuda,
+    }
+
+
+def _learning(settings: GrpoSettings, weights: tuple[float, ...]) -> dict[str, Any]:
+    synced = settings.sync_ref_every_steps
+    return {
+        "loss_type": settings.loss_type,
+        "importance_sampling_level": settings.importance_sampling_level,
+        "scale_rewards": settings.scale_rewards,
+        "reward_weights": list(weights),
+        "num_iterations": settings.num_iterations,
+        "epsilon": settings.epsilon,
+        "epsilon_high": settings.epsilon_high,
+        "delta": settings.delta,
+        "beta": settings.beta,
+        "use_bias_correction_kl": settings.use_bias_correction_kl,
+        "entropy_coef": settings.entropy_coef,
+        "mask_truncated_completions": settings.mask_truncated_completions,
+        **({"sync_ref_model": True, "ref_model_mixup_alpha": 1.0, "ref_model_sync_steps": synced} if synced else {}),
+    }
+
+
+def _sampling(settings: GrpoSettings, engine: str, turn: Turn) -> dict[str, Any]:
+    sampled = {
+        "max_completion_length": settings.max_completion_tokens,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "top_k": settings.top_k,
+        "repetition_penalty": 1.0,
+        "use_vllm": engine != "transformers",
+    }
+    if engine == "transformers":
+        return sampled
+    corrected = settings.mismatch_correction != "none"
+    return sampled | {
+        "vllm_mode": engine.removeprefix("vllm-"),
+        "vllm_gpu_memory_utilization": settings.vllm_memory_share,
+        "vllm_enable_sleep_mode": settings.vllm_sleep and engine == "vllm-colocate",
+        "vllm_max_model_length": settings.max_prompt_tokens + settings.max_completion_tokens,
+        "vllm_server_base_url": settings.vllm_server_url if engine == "vllm-server" else None,
+        # A base model's files name <|endoftext|> alone, and vLLM reads those files, not the student in memory.
+        "generation_kwargs": {"stop_token_ids": [turn.end_id]},
+        "vllm_importance_sampling_correction": corrected,
+        **({"vllm_importance_sampling_mode": settings.mismatch_correction} if corrected else {}),
+        "vllm_importance_sampling_clip_max": settings.mismatch_cap,
+    }

@@ -1,0 +1,124 @@
+"""TRL's GRPOTrainer with what it lacks: dynamic sampling, other baselines, doubt that teaches nothing, and our tokens.
+
+Checked against the source of TRL 1.16.0; each method says which of its it stands before.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from training.rendering import encode
+
+Batch = dict[str, Any]  # what TRL makes of a rollout: tensors with one row for each completion, and num_items_in_batch
+
+
+def advantages(rewards: Any, samples: int, baseline: str, scale: str) -> Any:
+    """What each completion earns beyond its baseline, in units of a standard deviation where one is asked for.
+
+    `rewards` is a tensor, NaN where nothing could be judged, `samples` completions of a prompt in a row. Baselines: the group's
+    mean (GRPO, arXiv 2402.03300), the mean of the others of the group (RLOO, 2402.14740), the batch's mean (REINFORCE++,
+    2501.03262). Where there is nothing to compare with, and for NaN, the advantage is 0.
+    """
+    import torch
+
+    grouped = rewards.view(-1, samples)
+    known = (~grouped.isnan()).sum(1, keepdim=True)
+    found = grouped - (rewards.nanmean() if baseline == "batch" else grouped.nanmean(1, keepdim=True))
+    if baseline == "leave-one-out":  # r - mean of the others = (r - mean) * n / (n - 1)
+        found = found * known / (known - 1).clamp(min=1)
+    if scale == "group":
+        found = found / (spread(grouped) + 1e-4)  # 1e-4 as TRL has it
+    elif scale == "batch":
+        found = found / (spread(rewards.view(1, -1)) + 1e-4)
+    return torch.nan_to_num(found.reshape(-1), nan=0.0)
+
+
+def spread(grouped: Any) -> Any:
+    """Standard deviation of each row, its NaNs left out, n - 1 in the denominator; 0 where fewer than two are known. (rows, 1)"""
+    known = (~grouped.isnan()).sum(1, keepdim=True)
+    squares = (grouped - grouped.nanmean(1, keepdim=True)).square().nansum(1, keepdim=True)
+    return (squares / (known - 1).clamp(min=1)).sqrt()
+
+
+def joined(parts: list[tuple[Batch, Any]], pad_id: int) -> Batch:
+    """One batch of the rows chosen from several: prompts padded on the left, completions and their values on the right."""
+    import torch
+
+    whole: Batch = {}
+    for name in parts[0][0]:
+        if name == "num_items_in_batch":
+            continue
+        rows = [batch[name][chosen] for batch, chosen in parts]
+        if rows[0].dim() == 2:
+            width, fill = max(r.size(1) for r in rows), pad_id if name.endswith("_ids") else 0
+            missing = [r.new_full((r.size(0), width - r.size(1)), fill) for r in rows]
+            left = name.startswith("prompt")
+            rows = [torch.cat([m, r] if left else [r, m], dim=1) for r, m in zip(rows, missing, strict=True)]
+        whole[name] = torch.cat(rows)
+    whole["num_items_in_batch"] = whole["completion_mask"].sum()
+    return whole
+
+
+def trainer_class() -> Any:
+    """The class; made in here, since TRL takes seconds to import."""
+    import torch
+    from trl import GRPOTrainer
+
+    class Reinforcer(GRPOTrainer):  # type: ignore[misc]  # TRL is not typed for mypy here
+        """One process; `ours` and `judging` are set before training starts."""
+
+        ours: Any  # GrpoSettings
+        judging: list[int]  # which of the rewards ask the verifier
+        end_ids: set[int]
+
+        def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+            """Rendered prompts as a server tokenises them: TRL's own call adds a second beginning-of-sequence token."""
+            return [encode(self.processing_class, text) for text in prompts], None, {}
+
+        def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
+            """Where the verifier cannot tell, no other reward counts: TRL would sum the rest, and doubt would pass for wrong."""
+            found = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            found[found[:, self.judging].isnan().any(dim=1)] = torch.nan
+            total = (found * self.reward_weights.to(found.device)).nansum(dim=1)
+            total[found.isnan().all(dim=1)] = torch.nan
+            self.totals = total
+            return found
+
+        def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Batch:
+            """A rollout with our advantages; with dynamic sampling of groups whose rewards differ (DAPO, arXiv 2503.14476)."""
+            batch, totals = self._rolled_out(inputs)
+            if self.ours.dynamic_sampling:
+                batch, totals = self._refilled(batch, totals)
+            batch["advantages"] = advantages(totals, self.num_generations, self.ours.baseline, self.ours.scale_rewards)
+            return batch
+
+        def _rolled_out(self, inputs: list[dict[str, Any]]) -> tuple[Batch, Any]:
+            return super()._generate_and_score_completions(inputs), self.totals
+
+        def _refilled(self, batch: Batch, totals: Any) -> tuple[Batch, Any]:
+            """Groups without a spread make room for new prompts; what is still missing after max_refills stays silent."""
+            wanted = totals.numel() // self.num_generations
+            # By seed and step, so that a resumed training draws the same.
+            draw = random.Random(f"{self.args.seed}-{self.state.global_step}")
+            parts, scores = [(batch, self._speaking(totals))], [totals[self._speaking(totals)]]
+            refills = 0
+            while (missing := wanted - sum(s.numel() for s in scores) // self.num_generations) and refills < self.ours.max_refills:
+                rows = [self.train_dataset[draw.randrange(len(self.train_dataset))] for _ in range(missing)]
+                more, totals_more = self._rolled_out([dict(row) for row in rows for _ in range(self.num_generations)])
+                parts.append((more, self._speaking(totals_more)))
+                scores.append(totals_more[self._speaking(totals_more)])
+                refills += 1
+            if missing:
+                silent = (~self._speaking(totals)).nonzero().squeeze(1)[: missing * self.num_generations]
+                parts.append((batch, silent))
+                scores.append(totals[silent])
+            self._metrics["train"]["refills"].append(float(refills))
+            return joined(parts, self.processing_class.pad_token_id), torch.cat(scores)
+
+        def _speaking(self, totals: Any) -> Any:
+            """Which completions are of a group whose rewards differ, as a mask."""
+            grouped = totals.view(-1, self.num_generations)
+            return (spread(grouped) > 1e-8).expand_as(grouped).reshape(-1)
+
+    return Reinforcer
