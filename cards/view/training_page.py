@@ -7,6 +7,7 @@ followed to the other, so that a page opened early stays with it to the end.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,17 @@ from typing import Any
 from cards.model_card import TRAINING_MANIFEST
 from cards.public import public_json
 from cards.run_facts import read_json
-from cards.view.curves import Curves
+from cards.view.curves import METRICS, Curves
 from cards.view.replies import Answer, Reply, json_reply
 from cards.view.single_file import single_file
 from curation.files import write_atomic
 from curation.records import content_id
 
-METRICS = "metrics.jsonl"
-
 
 def is_training(folder: Path) -> bool:
     """Is there, under this name or the working name beside it, a training that has begun?"""
-    return any((place / name).is_file() for place in _places(folder) for name in (METRICS, TRAINING_MANIFEST))
+    signs = (TRAINING_MANIFEST, METRICS, f"stage-1/{METRICS}")
+    return any((place / name).is_file() for place in _places(folder) for name in signs)
 
 
 def _places(folder: Path) -> tuple[Path, Path]:
@@ -52,30 +52,36 @@ def training_answers(folder: Path) -> Answer:
 
 def watcher(folder: Path) -> Callable[[], dict[str, Any]]:
     """A function that gives the page's data as of now; it reads on in the files where it stopped the time before."""
-    done, working = (Curves(place / METRICS) for place in _places(folder))
+    done, working = (Curves(place) for place in _places(folder))
 
     def look() -> dict[str, Any]:
-        finished = (done.path.parent / TRAINING_MANIFEST).is_file()
-        curves = done if finished or not working.path.is_file() else working
-        curves.read()
-        return {"name": done.path.parent.name, "finished": finished, "stages": [stage(curves, finished)]}
+        finished = (done.folder / TRAINING_MANIFEST).is_file()
+        curves = working if not finished and working.folder.is_dir() else done
+        return {"name": done.folder.name, "finished": finished, "stages": [stage(curves, finished)]}
 
     return look
 
 
 def stage(curves: Curves, finished: bool) -> dict[str, Any]:
     """One training: name, state, step and steps, its curves, its record and its scores."""
-    folder = curves.path.parent
-    record = read_json(folder, TRAINING_MANIFEST) if finished else {}
+    curves.read()
     return {
-        "name": folder.name.removeprefix("."),
-        "state": "finished" if finished else "running",
-        "step": curves.last.get("step"),
-        "steps": curves.last.get("steps"),
+        "name": curves.folder.name.removeprefix("."),
+        "state": "finished" if finished else "not finished",
+        "said": "" if finished else _newest(curves),
+        "step": curves.step,
+        "steps": curves.total,
+        "marks": curves.marks,
         "curves": curves.shown(),
-        "record": public_json(record),
-        "scores": scores(folder),
+        "record": public_json(read_json(curves.folder, TRAINING_MANIFEST)) if finished else {},
+        "scores": scores(curves.folder),
     }
+
+
+def _newest(curves: Curves) -> str:
+    """When the last step was done: a training that was killed looks like one that goes on, but for this."""
+    written = max((path.stat().st_mtime for path in curves.ends), default=None)
+    return f"last step at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(written))}" if written else "no step yet"
 
 
 def scores(folder: Path) -> list[dict[str, Any]]:

@@ -51,8 +51,8 @@
     return [...rows, ...columns];
   }
 
-  // curve: {name, points: [[step, mean, lowest, highest]], broken}; `title` is what a person calls it.
-  view.plot = (curve, title) => {
+  // curve: {name, points: [[step, mean, lowest, highest]], broken}; `title` is what a person calls it, `marks` are steps at which a stage begins.
+  view.plot = (curve, title, marks = []) => {
     const { points } = curve;
     const last = points.at(-1);
     const said = make("span", { class: "now" }, last ? view.figure(last[1]) : "–");
@@ -65,7 +65,8 @@
     const dots = points.length === 1 ? [draw("circle", { class: "dot-one", cx: at.x(points[0][0]), cy: at.y(points[0][1]), r: 3 })] : [];
     const picture = draw(
       "svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": `${title}: ${last ? view.figure(last[1]) : ""} at step ${last[0]}` },
-      ...axes(at), draw("path", { class: "band", d: `${path(band)}Z` }), draw("path", { class: "line", d: path(points.map((p) => [at.x(p[0]), at.y(p[1])])) }), ...dots, cross,
+      ...axes(at), ...marks.map((step) => draw("line", { class: "mark", x1: at.x(step), x2: at.x(step), y1: TOP, y2: HIGH - BOTTOM })),
+      draw("path", { class: "band", d: `${path(band)}Z` }), draw("path", { class: "line", d: path(points.map((p) => [at.x(p[0]), at.y(p[1])])) }), ...dots, cross,
     );
     picture.addEventListener("pointermove", (event) => {
       const box = picture.getBoundingClientRect();

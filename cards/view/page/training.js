@@ -8,7 +8,9 @@
   const NAMES = {
     loss: "loss", eval_loss: "loss on held-out rows", learning_rate: "learning rate", grad_norm: "norm of the gradient",
     mean_token_accuracy: "tokens predicted right", tokens_per_second: "tokens a second", mfu: "share of the device's peak (MFU)",
-    reward: "reward", reward_std: "spread of rewards", kl: "KL from the reference", entropy: "entropy", completion_length: "length of answers",
+    reward_std: "spread of rewards", kl: "KL from the reference, nats a token", entropy: "entropy, nats a token", clipped_ratio: "tokens outside epsilon",
+    silent_groups: "groups without a signal", truncated: "answers cut", mean_tokens: "tokens an answer", max_tokens: "tokens of the longest answer",
+    mismatch: "sampler against student, nats a token", step_seconds: "seconds a step",
   };
   const called = (name) => NAMES[name] || name.replaceAll("_", " ").replaceAll("/", ", ");
   const interval = (ends) => (ends ? `${(100 * ends[0]).toFixed(1)}% to ${(100 * ends[1]).toFixed(1)}%` : "–");
@@ -19,11 +21,11 @@
 
   function progress(stage) {
     const done = stage.step && stage.steps ? `step ${number(stage.step)} of ${number(stage.steps)}` : stage.step ? `step ${number(stage.step)}` : "";
-    const bar = stage.state === "running" && stage.steps ? make("span", { class: "progress" }, make("span", { width: `${(100 * (stage.step || 0)) / stage.steps}%` })) : null;
+    const bar = stage.state !== "finished" && stage.steps ? make("span", { class: "progress" }, make("span", { width: `${(100 * (stage.step || 0)) / stage.steps}%` })) : null;
     return [make("p", { class: "note" }, [stage.state, done, stage.said].filter(Boolean).join(" · ")), bar];
   }
 
-  const curves = (stage) => [stage.curves.length ? make("div", { class: "plots" }, ...stage.curves.map((c) => view.plot(c, called(c.name)))) : null];
+  const curves = (stage) => [stage.curves.length ? make("div", { class: "plots" }, ...stage.curves.map((c) => view.plot(c, called(c.name), stage.marks))) : null];
 
   // Of each evaluation the scores that are shares, with their interval over questions.
   function scores(stage) {
@@ -89,7 +91,7 @@
   function show(data) {
     document.title = `${data.name} · factory`;
     document.getElementById("name").textContent = view.seen(data.name);
-    document.getElementById("state").textContent = data.finished ? "finished" : "running";
+    document.getElementById("state").textContent = data.finished ? "finished" : "looked at every 2 s";
     if (data.stages.length > 1) document.getElementById("stages").replaceChildren(...data.stages.map((s, i) => make("a", { href: `#stage-${i}` }, view.seen(s.name))));
     const main = document.getElementById("training");
     data.stages.forEach((stage, i) => {
