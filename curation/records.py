@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, TypeVar
 
 import polars as pl
+from pydantic_core import PydanticSerializationError, to_json
 
 Domain = Literal["math", "countdown", "knights-and-knaves", "code", "text"]
 Finish = Literal["stop", "length", "error"]
@@ -93,7 +94,15 @@ def trace(**fields: Any) -> Trace:
     unnamed = Trace(id="", **fields)
     values = {f: getattr(unnamed, f) for f in Trace.__dataclass_fields__}  # dataclasses.asdict copies each: 80 us a trace
     del values["id"]
-    return Trace(id=content_id([values[k] for k in sorted(values) if k != "seconds"]), **values)
+    return Trace(id=_content_id_of_texts([values[k] for k in sorted(values) if k != "seconds"]), **values)
+
+
+def _content_id_of_texts(texts: list[str | int | None]) -> str:
+    # Without floats and mappings both write the same bytes, and pydantic's does 15 kB in 7 us instead of 50.
+    try:
+        return hashlib.sha256(to_json([texts])).hexdigest()[:16]
+    except PydanticSerializationError:  # half of a surrogate pair
+        return content_id(texts)
 
 
 Record = TypeVar("Record", Problem, Trace, Verdict)

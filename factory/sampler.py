@@ -8,9 +8,11 @@ not leave the teacher idle.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from curation.errors import UserError
 from curation.records import Trace
@@ -25,6 +27,13 @@ SHOW_S = 0.5
 Ask = Callable[[Iterator[Request | None], threading.Event, Callable[[Trace], None]], Iterator[Trace]]
 
 
+class _Missing(NamedTuple):
+    """What the store does not have."""
+
+    key: str
+    request: Request
+
+
 class Sampler:
     """Use as a context manager. `ahead` gives the requests of each shard in turn; it is read from the sampling thread."""
 
@@ -32,10 +41,10 @@ class Sampler:
         self, store: Store, identity: Identity, ask: Ask, *, on_cut: OnCut | None, meter: Meter, ahead: Iterator[Sequence[Request]]
     ) -> None:
         self.store, self.identity, self.meter, self._ask = store, identity, meter, ask
-        self._on_cut, self._ahead = on_cut, ahead
+        self._on_cut, self._ahead = on_cut, itertools.chain.from_iterable(ahead)
         self._changed = threading.Condition()
-        self._queue: deque[Request] = deque()
-        self._asked: dict[tuple[str, int], tuple[str, Request]] = {}  # by problem and index: key and first part's request
+        self._queue: deque[_Missing] = deque()
+        self._asked: dict[tuple[str, int], _Missing] = {}  # by problem and index
         self._out: set[str] = set()  # keys the teacher has been asked for
         self._failed: dict[str, Trace] = {}
         self._waiting: set[str] = set()  # keys that `settle` waits for
@@ -59,11 +68,11 @@ class Sampler:
         Raises UserError when the teacher gives up or the budget is reached: what was sampled until then is kept.
         """
         with self._changed:
-            missing = {key_of(r, self.identity): r for m in requests if (r := self._next(m)) is not None}
+            keys = {key_of(r, self.identity): r for r in requests}
+            missing = dict(m for key, r in keys.items() if (m := self._missing(r, key)) is not None)
             self._waiting = set(missing)
-            self._queue.extendleft(reversed([r for key, r in missing.items() if key not in self._out]))
-            keys = {key_of(r, self.identity) for r in requests}
-            self.meter.reused += len(keys - self._bought - missing.keys())
+            self._queue.extendleft(reversed([_Missing(key, r) for key, r in missing.items() if key not in self._out]))
+            self.meter.reused += len(keys.keys() - self._bought - missing.keys())
             while self._waiting:
                 show(len(requests) - len(self._waiting), len(requests))
                 self._changed.wait(SHOW_S)
@@ -88,18 +97,19 @@ class Sampler:
             parts += [t for _, t in self.store.get([key])]
         return parts
 
-    def _next(self, request: Request) -> Request | None:
-        """What of a request the store does not have: itself, or what goes on from its cut answer; None where nothing is missing."""
-        key = key_of(request, self.identity)
+    def _missing(self, request: Request, key: str) -> _Missing | None:
+        """A request itself, or what goes on from its cut answer; None where the store has all of it or it has failed."""
         if key in self._failed:
             return None
         if key not in self.store:
-            return request
+            return _Missing(key, request)
         if self._on_cut is None:
             return None
         parts = self._parts(request, next(t for _, t in self.store.get([key])))
         following = next_part(request, parts, self._on_cut)
-        return None if following is None or key_of(following, self.identity) in self._failed else following
+        if following is None or (key := key_of(following, self.identity)) in self._failed:
+            return None
+        return _Missing(key, following)
 
     def _raise_if_over(self) -> None:
         if self._error is not None:
@@ -128,21 +138,24 @@ class Sampler:
     def _turn(self) -> Request | None:
         with self._changed:
             while True:
-                if not self._queue:
-                    self._queue.extend(next(self._ahead, ()))
-                if not self._queue:
-                    return None
-                missing = self._next(self._queue.popleft())
+                missing = self._queue.popleft() if self._queue else self._look_ahead()
                 if missing is None:
-                    continue
-                key = key_of(missing, self.identity)
-                if key not in self._out:
-                    self._out.add(key)
-                    self._bought.add(key)
-                    self._asked[missing.problem_id, missing.index] = key, missing
-                    if len(self._bought) <= FIRST_REQUESTS and not self.meter.answers:
-                        self._telling.add(key)
-                    return missing
+                    return None
+                if missing.key not in self._bought:
+                    return self._buy(missing)
+
+    def _look_ahead(self) -> _Missing | None:
+        found = (self._missing(request, key_of(request, self.identity)) for request in self._ahead)
+        return next((missing for missing in found if missing is not None), None)
+
+    def _buy(self, missing: _Missing) -> Request:
+        key, request = missing
+        self._out.add(key)
+        self._bought.add(key)
+        self._asked[request.problem_id, request.index] = missing
+        if len(self._bought) <= FIRST_REQUESTS and not self.meter.answers:
+            self._telling.add(key)
+        return request
 
     def _take(self, trace: Trace) -> None:
         key, request = self._asked.pop((trace.problem_id, trace.index))
@@ -154,15 +167,19 @@ class Sampler:
                 self._tell(key, trace)
             else:
                 self._telling.clear()
-            first = Request(request.problem_id, request.index, request.messages)
-            following = self._next(first) if trace.finish == "length" else None
-            if following is not None:
-                self._queue.appendleft(first)
-                if key in self._waiting:
-                    self._waiting.add(key_of(following, self.identity))
+            if trace.finish == "length":
+                self._go_on(key, request)
             self._waiting.discard(key)
             if not self._waiting:
                 self._changed.notify_all()
+
+    def _go_on(self, key: str, request: Request) -> None:
+        first = Request(request.problem_id, request.index, request.messages)
+        following = self._missing(first, key_of(first, self.identity))
+        if following is not None:
+            self._queue.appendleft(following)
+            if key in self._waiting:
+                self._waiting.add(following.key)
 
     def _tell(self, key: str, trace: Trace) -> None:
         failed_first = self._telling & self._failed.keys()

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import aiohttp
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic_core import to_json
 
 from curation.records import Finish
 from factory.sampling import Answer
@@ -53,7 +54,7 @@ async def attempt(call: Call, body: dict[str, Any]) -> Answer | Failure:
     pieces = Pieces()
     try:
         async with call.session.post(
-            call.url, json=body, headers=call.headers, allow_redirects=False, timeout=call.timeout
+            call.url, data=to_json(body), headers=call.headers, allow_redirects=False, timeout=call.timeout
         ) as response:
             if response.status != 200:
                 said = _quote(await response.read(), call.secret)
@@ -171,14 +172,21 @@ def read_answer(content: bytes, seconds: float, secret: str) -> Answer | Failure
     """The answer in a response body; blank lines before the JSON are DeepSeek's keep-alives."""
     nothing = "answered 200 with no whole chat completion: "
     try:
-        completion = _Completion.model_validate(json.loads(content))
-    except (ValidationError, ValueError, RecursionError):
+        completion = _completion(content)
+    except (ValueError, RecursionError):
         return Failure("again", nothing + _quote(content, secret), 200)
     choice = completion.choices[0]
     message = choice.message or (None if choice.text is None else _Message(content=choice.text))
     if message is None:
         return Failure("again", nothing + _quote(content, secret), 200)
     return _answer(message, choice.finish_reason, completion.usage, seconds, None)
+
+
+def _completion(content: bytes) -> _Completion:
+    try:
+        return _Completion.model_validate_json(content)  # in a tenth of json's time, but it refuses half of a surrogate pair
+    except ValidationError:
+        return _Completion.model_validate(json.loads(content))
 
 
 def _answer(message: _Message, reason: str | None, usage: Any, seconds: float, pieces: int | None) -> Answer | Failure:

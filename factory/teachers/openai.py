@@ -140,7 +140,7 @@ def _endpoint(url: str, sampling: Sampling) -> Endpoint:
         url=f"{base}/{path}" + (f"?{query}" if query else ""),
         public=base,
         metrics_url=re.sub(r"/v[0-9].*", "/metrics", base) if base.startswith("http://") else "",
-        headers={"Authorization": credentials.authorization} if credentials.authorization else {},
+        headers={"Content-Type": "application/json"} | ({"Authorization": a} if (a := credentials.authorization) else {}),
         secret=credentials.secret,
         limiter=Limiter(sampling.in_flight),
         streams=sampling.stream is not False,

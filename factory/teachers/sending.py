@@ -70,6 +70,8 @@ class Sender:
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
         self._said = effective(sampling)
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=sampling.timeout_s)
+        self._patient = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
 
     async def run(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
@@ -155,7 +157,6 @@ class Sender:
         if job.avoid is not None and endpoint is not job.avoid:
             self.meter.failed_over += 1
         endpoint.limiter.started(now)
-        self._count()
         task = self._loop.create_task(self._attempt(job, endpoint, now))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -163,26 +164,27 @@ class Sender:
     # One attempt, and what becomes of it.
 
     async def _attempt(self, job: _Job, endpoint: Endpoint, started_at: float) -> None:
-        # Where the engine shows that it is at work, an answer that is not streamed may be silent until it is whole.
-        silent_s = None if endpoint.engine_moved_at is not None and not endpoint.streams else self.sampling.timeout_s
+        with self._own_error():
+            try:
+                reply = await chat_completion.attempt(self._call(endpoint), self._body(job.request, endpoint.streams))
+            except asyncio.CancelledError:
+                if self._over.is_set():
+                    raise
+                reply = Failure("silent", f"the engine made no token for {self.sampling.timeout_s:g} s")
+            self._settle(job, endpoint, reply, started_at)
+        self._loop.call_soon(self._pump)
 
+    def _call(self, endpoint: Endpoint) -> Call:
         def accepted() -> None:
             endpoint.limiter.accepted(self._loop.time())
 
-        def heard(pieces: int) -> None:
-            self.meter.pieces += pieces
+        # Where the engine shows that it is at work, an answer that is not streamed may be silent until it is whole.
+        engine_works = endpoint.engine_moved_at is not None and not endpoint.streams
+        timeout = self._patient if engine_works else self._timeout
+        return Call(self._session, endpoint.url, endpoint.headers, endpoint.secret, timeout, accepted, self._heard)
 
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silent_s)
-        call = Call(self._session, endpoint.url, endpoint.headers, endpoint.secret, timeout, accepted, heard)
-        try:
-            reply = await chat_completion.attempt(call, self._body(job.request, endpoint.streams))
-        except asyncio.CancelledError:
-            if self._over.is_set():
-                raise
-            reply = Failure("silent", f"the engine made no token for {self.sampling.timeout_s:g} s")
-        with self._own_error():
-            self._settle(job, endpoint, reply, started_at)
-        self._loop.call_soon(self._pump)
+    def _heard(self, pieces: int) -> None:
+        self.meter.pieces += pieces
 
     @contextlib.contextmanager
     def _own_error(self) -> Iterator[None]:
