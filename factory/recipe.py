@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from curation.errors import UserError
 from curation.files import read_yaml
+from curation.puzzles.countdown import Part, Style
 from curation.records import content_id
 from factory.resolving import CONFIGS as CONFIGS
 from factory.resolving import benchmarks_in, name_benchmarks, name_table, nearest
@@ -68,6 +69,9 @@ class CountdownSource(Strict):
     max_numbers: int = Field(4, ge=3, le=6)
     min_target: int = Field(10, ge=1)
     max_target: int = Field(100, ge=1)
+    max_number: int = Field(99, ge=1)
+    style: Style = "words"  # terse: for students trained from random weights; the oracle then answers in kind
+    part: Part = "all"  # new-puzzles and new-targets are held out of train, whatever the seed (curation.puzzles.countdown)
 
 
 class KnightsSource(Strict):

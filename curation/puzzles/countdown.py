@@ -10,14 +10,16 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from curation.errors import UserError
 from curation.puzzles.arithmetic import MAX_CHARACTERS, Arithmetic, NotArithmetic, last_arithmetic, read_equation
 from curation.puzzles.final_answer import Final, final_answers
-from curation.records import Problem, Verdict, canonical_json, problem
+from curation.records import Problem, Verdict, canonical_json, content_id, problem
 
 VERSION = "countdown 1"
+Style = Literal["words", "terse"]
+Part = Literal["all", "train", "new-puzzles", "new-targets"]
 _MAX_STEP = 1_000  # a person's head, and a small model's, holds products up to here
 _MAX_TRIES = 20_000  # for one problem; ordinary settings need about 10
 
@@ -98,9 +100,12 @@ def generate(
     min_target: int = 10,
     max_target: int = 100,
     max_number: int = 99,
+    style: Style = "words",
+    part: Part = "all",
 ) -> Iterator[Problem]:
     """`count` different puzzles with whole numbers from 1 to `max_number`; the first ones do not depend on `count`.
 
+    Style terse says only "Make 62 of 12 7 3 40", for students trained from random weights; parts are those of `part_of`.
     Each is solvable in whole, positive steps with every number used once; its gold is such an expression. Raises
     UserError for impossible settings, and when 20,000 draws in a row give no new puzzle.
     """
@@ -115,9 +120,10 @@ def generate(
         for _ in range(_MAX_TRIES):
             numbers = [rng.randint(1, max_number) for _ in range(rng.randint(min_numbers, max_numbers))]
             term = _draw(rng, numbers)
-            if min_target <= term.value <= max_target and (name := key(numbers, term.value)) not in seen:
+            name = key(numbers, term.value)
+            if min_target <= term.value <= max_target and name not in seen and part in ("all", part_of(numbers, term.value)):
                 seen.add(name)
-                yield _problem(rng, numbers, term)
+                yield _problem(rng, numbers, term, style)
                 break
         else:
             raise UserError(
@@ -136,16 +142,32 @@ def _draw(rng: random.Random, numbers: list[int]) -> Term:
     return terms[0]
 
 
-def _problem(rng: random.Random, numbers: list[int], term: Term) -> Problem:
+def _problem(rng: random.Random, numbers: list[int], term: Term, style: Style) -> Problem:
+    task, rule = rng.choice(_TASKS), rng.choice(_RULES)
+    terse = style == "terse"
     return problem(
-        prompt=prompt(numbers, term.value, task=rng.choice(_TASKS), rule=rng.choice(_RULES)),
+        prompt=terse_prompt(numbers, term.value) if terse else prompt(numbers, term.value, task=task, rule=rule),
         answer=expression(term),
         domain="countdown",
         source="countdown",
         source_id=key(numbers, term.value),
         license="apache-2.0",
-        meta=canonical_json({"numbers": numbers, "target": term.value}),
+        meta=canonical_json({"numbers": numbers, "target": term.value} | ({"style": style} if terse else {})),
     )
+
+
+def part_of(numbers: list[int], target: int) -> Part:
+    """The part of a puzzle, whoever draws it: new-targets where the target ends in 3, of the others one in ten new-puzzles.
+
+    Stream of Search tests on both: on targets never trained on, and on new numbers for targets that were.
+    """
+    if target % 10 == 3:
+        return "new-targets"
+    return "new-puzzles" if int(content_id(key(numbers, target)), 16) % 10 == 0 else "train"
+
+
+def terse_prompt(numbers: list[int], target: int) -> str:
+    return f"Make {target} of {' '.join(map(str, numbers))}"
 
 
 def prompt(numbers: list[int], target: int, *, task: str = _TASKS[0], rule: str = _RULES[0]) -> str:

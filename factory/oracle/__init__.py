@@ -13,7 +13,7 @@ from typing import Any
 from curation.errors import UserError
 from curation.puzzles.statements import Roles, solutions
 from curation.records import Problem, Trace, canonical_json, trace
-from factory.oracle import countdown_search, knights_search
+from factory.oracle import countdown_search, countdown_terse, knights_search
 from factory.oracle.telling import Told, Unsolved
 
 VERSION = "search 1"  # raise when the same puzzle and index give another text
@@ -44,7 +44,9 @@ def solve(problem: Problem, index: int) -> Trace:
 def _tell(problem: Problem, rng: random.Random) -> Told:
     meta = json.loads(problem.meta)
     if problem.domain == "countdown":
-        return countdown_search.tell(*_countdown(problem, meta), rng)
+        numbers, target = _countdown(problem, meta)
+        terse = meta.get("style") == "terse"
+        return countdown_terse.tell(numbers, target) if terse else countdown_search.tell(numbers, target, rng)
     if problem.domain == "knights-and-knaves":
         return knights_search.tell(_knights(problem, meta), rng)
     raise UserError(
