@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from curation.records import Trace
 from factory.prices import Price
+from factory.purse import Counts, Purse
 
 TEMPLATE_TOKENS = 64  # a chat template's own, at most: the longest default system prompt of a Qwen model has 20
 
@@ -45,6 +46,7 @@ class Meter:
     judged: int = 0
     correct: int = 0
     budget_reached: bool = False
+    purse: Purse | None = None  # where other processes spend from the same budget
 
     def usd(self, prompt_tokens: int | None = None, completion_tokens: int | None = None) -> float | None:
         """US dollars of these tokens, or of all so far; None where the model has no price."""
@@ -62,8 +64,27 @@ class Meter:
         self.completion_tokens += trace.completion_tokens or 0
 
     def affords(self, worst: Spent) -> bool:
-        prompt = self.prompt_tokens + self.promised_prompt + worst.prompt_tokens
-        completion = self.completion_tokens + self.promised_completion + worst.completion_tokens
+        if self.purse is None:
+            return self._fits(worst, Counts())
+        with self.purse.locked():
+            fits = self._fits(worst, self.purse.others())
+            if fits:  # promised before another process looks
+                self.purse.write(self._counts(worst))
+            return fits
+
+    def waits_for_others(self) -> bool:
+        """Has another process promised what it may not need?"""
+        return self.purse is not None and self.purse.others().promised_completion > 0
+
+    def spent(self) -> Counts:
+        """Of all processes that share the budget."""
+        others = self.purse.others() if self.purse else Counts()
+        return Counts(*(mine + more for mine, more in zip(self._counts(Spent(0, 0)), others, strict=True)))
+
+    def _fits(self, worst: Spent, others: Counts) -> bool:
+        promised = self.promised_prompt + others.promised_prompt, self.promised_completion + others.promised_completion
+        prompt = self.prompt_tokens + others.prompt_tokens + promised[0] + worst.prompt_tokens
+        completion = self.completion_tokens + others.completion_tokens + promised[1] + worst.completion_tokens
         if self.budget_tokens is not None and prompt + completion > self.budget_tokens:
             return False
         cost = self.usd(prompt, completion)
@@ -78,6 +99,12 @@ class Meter:
         self.promised_completion -= worst.completion_tokens
         self.prompt_tokens += used.prompt_tokens
         self.completion_tokens += used.completion_tokens
+        if self.purse is not None:
+            self.purse.write(self._counts(Spent(0, 0)))
+
+    def _counts(self, worst: Spent) -> Counts:
+        promised = self.promised_prompt + worst.prompt_tokens, self.promised_completion + worst.completion_tokens
+        return Counts(self.prompt_tokens, self.completion_tokens, self.answers, *promised)
 
 
 def worst_case(characters_utf8: int, max_tokens: int) -> Spent:

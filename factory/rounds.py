@@ -21,6 +21,7 @@ from factory.judging import is_correct
 from factory.meter import Meter
 from factory.prices import Price
 from factory.progress import track
+from factory.purse import Purse
 from factory.recipe import Recipe, Sample
 from factory.run import Run
 from factory.sampler import Sampler
@@ -37,6 +38,7 @@ class Budget(NamedTuple):
 
     usd: float | None = None
     tokens: int | None = None
+    purse: Purse | None = None  # where several processes spend it
 
 
 NO_LIMIT = Budget()
@@ -63,16 +65,20 @@ def open_source(run: Run, recipe: Recipe, shards: Sequence[Shard], cleaned: Sequ
     teacher = parse_teacher(recipe.teacher)
     if teacher.kind == "replay":
         replayed = tracing.replay(run.store, teacher.model, shards, cleaned, recipe.clean)
-        yield Source(replayed, lambda shard, before: None if before else tracing.replayed_shard(run.store, replayed, shard))
+        yield replayed_source(run, replayed)
         return
     identity = tracing.identify(teacher, recipe.sample)
     if teacher.kind == "oracle":
         yield Source(None, partial(_told, run, recipe, identity))
         return
-    meter = Meter(price_for(recipe, teacher, budget), budget.usd, budget.tokens)
+    meter = Meter(price_for(recipe, teacher, budget), budget.usd, budget.tokens, purse=budget.purse)
     with Store(run.samples) as store, _sampler(run, recipe, teacher, identity, store, meter, shards) as sampler:
         watching = Watching(run.folder, meter, sum(len(tracing.problems_of(s)) for s in shards) * recipe.sample.per_problem)
         yield Source(None, partial(_sampled, run, recipe, identity, sampler, watching))
+
+
+def replayed_source(run: Run, replayed: Piece) -> Source:
+    return Source(replayed, lambda shard, before: None if before else tracing.replayed_shard(run.store, replayed, shard))
 
 
 def price_for(recipe: Recipe, teacher: Teacher, budget: Budget) -> Price | None:

@@ -135,7 +135,7 @@ class Sender:
         worst = worst_case(sum(len(m["content"].encode()) for m in request.messages), self._most_tokens(request))
         if not self.meter.affords(worst):
             self._held = request  # those in flight may turn out cheaper than they might have been
-            if not self._tasks and not self._again:
+            if not self._tasks and not self._again and not self.meter.waits_for_others():
                 self.meter.budget_reached = True
                 self._end(None)
             return None
@@ -246,10 +246,10 @@ class Sender:
 
     def _deliver(self, job: _Job, endpoint: Endpoint, reply: Answer, failure: Failure | None) -> None:
         used = Spent(reply.prompt_tokens or 0, reply.completion_tokens or 0)
-        self.meter.settle(job.worst, used)
         self.meter.answers += failure is None
         self.meter.cut += reply.finish == "length"
         self.meter.failed += failure is not None
+        self.meter.settle(job.worst, used)
         identity: Identity = {**self.identity, "endpoint": endpoint.public}
         self.deliver(Outcome(answered(job.request, identity, reply), failure))
 
