@@ -7,6 +7,7 @@ correction of DeepSeek-V3.2, whole sequences masked for a drift of vLLM's probab
 from __future__ import annotations
 
 import json
+import logging
 import random
 import shutil
 import time
@@ -103,6 +104,7 @@ def _stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSettings, 
     import torch
     from transformers import AutoModelForCausalLM, PrinterCallback
 
+    _quiet()
     folder.mkdir(parents=True, exist_ok=True)
     last = last_checkpoint(folder / "checkpoints")
     rows = ordered(prompts, settings)
@@ -131,6 +133,16 @@ def _stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSettings, 
     fresh.rename(folder / "model")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # the optimiser's state: three times the model
     return int(last.name.partition("-")[2]) if last else 0
+
+
+def _quiet() -> None:
+    """No progress bars of the libraries below; and TRL warns of each batch that cannot be judged, with the model's whole text."""
+    import datasets
+    from transformers.utils import logging as bars
+
+    datasets.disable_progress_bars()
+    bars.disable_progress_bar()
+    logging.getLogger("trl.trainer.grpo_trainer").setLevel(logging.ERROR)
 
 
 def _prepare(trainer: Any, settings: GrpoSettings, rewards: Mixed) -> None:

@@ -22,6 +22,7 @@ SOMETIMES = {
     "reward": "reward",  # mean weighted sum
     "reward_std": "reward_std",  # over all completions of the rollout
     "silent_groups": "frac_reward_zero_std",
+    "unjudged": "unjudged",  # share of completions of which the verifier could not tell
     "truncated": "completions/clipped_ratio",
     "mean_tokens": "completions/mean_length",
     "max_tokens": "completions/max_length",

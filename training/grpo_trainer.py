@@ -94,7 +94,12 @@ def trainer_class() -> Any:
             return batch
 
         def _rolled_out(self, inputs: list[dict[str, Any]]) -> tuple[Batch, Any]:
-            return super()._generate_and_score_completions(inputs), self.totals
+            batch = super()._generate_and_score_completions(inputs)
+            metrics = self._metrics["train"]
+            # TRL compares with its own scale, and holds groups without any judgement for groups that differ.
+            metrics["frac_reward_zero_std"][-1] = 1 - self._speaking(self.totals).float().mean().item()
+            metrics["unjudged"].append(self.totals.isnan().float().mean().item())
+            return batch, self.totals
 
         def _refilled(self, batch: Batch, totals: Any) -> tuple[Batch, Any]:
             """Groups without a spread make room for new prompts; what is still missing after max_refills stays silent."""

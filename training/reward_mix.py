@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from curation.errors import UserError
-from training import rewards
+from training import reward_language, reward_lengths, reward_logic, rewards
 from training.grpo_settings import GrpoSettings
 
 Reward = Callable[..., list[float | None]] | Callable[..., list[float]]
@@ -22,15 +22,24 @@ class Mixed(NamedTuple):
     judging: tuple[int, ...]  # places of those that ask the verifier: where one gives None, no other counts
 
 
-# Those on the left ask the verifier.
+# These ask the verifier.
 JUDGED: dict[str, Reward] = {
     "accuracy": rewards.accuracy_reward,
     "countdown": rewards.countdown_reward,
     "code": rewards.code_reward,
+    "cosine": reward_lengths.cosine_reward,
+    "length": reward_lengths.length_reward,
+    "logic": reward_logic.logic_reward,
+    "thoughtful_accuracy": reward_logic.thoughtful_accuracy_reward,
 }
 PLAIN: dict[str, Reward] = {
     "format": rewards.format_reward,
     "tag_count": rewards.tag_count_reward,
+    "thought": reward_logic.thought_reward,
+    "closing_line": reward_logic.closing_line_reward,
+    "overlong": reward_lengths.overlong_reward,
+    "repetition": reward_lengths.repetition_reward,
+    "language": reward_language.language_reward,
 }
 
 

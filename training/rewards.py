@@ -7,27 +7,24 @@ so that doubt teaches nothing. Plain functions, so that they can be sent to othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from curation.errors import UserError
-from curation.records import Verdict, canonical_json
-from curation.sources import answer_text
-from curation.verify import verify_all
+from curation.records import canonical_json
+from training.reward_reading import Completion, golds, point, texts, verdicts, verdicts_against
 
-Completion = str | list[dict[str, Any]]
-LogExtra = Callable[[str, list[Any]], None]
 ATTEMPTED = 0.1  # TinyZero and oat-zero: an expression that does not solve a countdown
 
 
-def accuracy_reward(completions: Sequence[Completion], **columns: Any) -> list[float | None]:
-    """1 where the answer verifies, 0 where it does not, None where the verifier cannot tell.
+def accuracy_reward(completions: Sequence[Completion], *, doubt: float | None = None, **columns: Any) -> list[float | None]:
+    """1 where the answer verifies, 0 where it does not, `doubt` (None without it) where the verifier cannot tell.
 
     The gold is column `answer`, or `solution` as TRL's own reward has it; column `domain`, where there is one, says which
     verifier judges a row (math without it). Raises UserError where there is no gold column.
     """
     domains = columns.get("domain") or ["math"] * len(completions)
-    return [_point(v) for v in _verdicts(completions, _golds(columns), domains, columns)]
+    points = [point(v) for v in verdicts(completions, domains, columns)]
+    return [doubt if p is None else p for p in points]
 
 
 def countdown_reward(completions: Sequence[Completion], **columns: Any) -> list[float | None]:
@@ -36,8 +33,8 @@ def countdown_reward(completions: Sequence[Completion], **columns: Any) -> list[
     The formula of TinyZero (verl/utils/reward_score/countdown.py). The gold is column `answer` or `solution`, or the columns
     `nums` (or `numbers`) and `target` of Countdown-Tasks-3to4.
     """
-    verdicts = _verdicts(completions, _countdown_golds(columns), ["countdown"] * len(completions), columns)
-    tried = [_point(v) if v.outcome != "incorrect" or v.why == "no_answer" else ATTEMPTED for v in verdicts]
+    verdicts = verdicts_against(completions, _countdown_golds(columns), ["countdown"] * len(completions), columns)
+    tried = [point(v) if v.outcome != "incorrect" or v.why == "no_answer" else ATTEMPTED for v in verdicts]
     return tried
 
 
@@ -46,7 +43,7 @@ def code_reward(completions: Sequence[Completion], **columns: Any) -> list[float
 
     The `binary_code` of open-r1; programs run in the sandbox of curation.verify's domain code.
     """
-    return [_point(v) for v in _verdicts(completions, _golds(columns), ["code"] * len(completions), columns)]
+    return [point(v) for v in verdicts(completions, ["code"] * len(completions), columns)]
 
 
 def format_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
@@ -54,13 +51,13 @@ def format_reward(completions: Sequence[Completion], **columns: Any) -> list[flo
 
     Stricter than its regular expression: nothing but blanks may follow. Found by position, so linear in the text.
     """
-    return [float(_has_format(text)) for text in _texts(completions, columns)]
+    return [float(_has_format(text)) for text in texts(completions, columns)]
 
 
 def tag_count_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
     """A quarter for each of the four tags that stands exactly once with its line breaks, as open-r1's tag_count_reward."""
     tags = ("<think>\n", "\n</think>\n", "\n<answer>\n", "\n</answer>")
-    return [sum(text.count(tag) == 1 for tag in tags) / len(tags) for text in _texts(completions, columns)]
+    return [sum(text.count(tag) == 1 for tag in tags) / len(tags) for text in texts(completions, columns)]
 
 
 def _has_format(text: str) -> bool:
@@ -68,42 +65,9 @@ def _has_format(text: str) -> bool:
     return bool(between) and head.startswith("<think>\n") and tail.endswith("\n</answer>")
 
 
-def _verdicts(
-    completions: Sequence[Completion], golds: Sequence[str | None], domains: Sequence[str], columns: dict[str, Any]
-) -> list[Verdict]:
-    """Verdicts in order; TRL's table of completions, where it is asked for, gets what was found and why."""
-    verdicts = list(verify_all(zip(golds, _texts(completions, columns), domains, strict=True)))
-    log_extra: LogExtra | None = columns.get("log_extra")
-    if log_extra:
-        log_extra("extracted", [v.extracted for v in verdicts])
-        log_extra("verdict", [f"{v.outcome}: {v.why}" for v in verdicts])
-    return verdicts
-
-
-def _point(verdict: Verdict) -> float | None:
-    return {"correct": 1.0, "incorrect": 0.0, "undetermined": None}[verdict.outcome]
-
-
-def _golds(columns: dict[str, Any]) -> list[str | None]:
-    golds = next((columns[name] for name in ("answer", "solution") if columns.get(name) is not None), None)
-    if golds is None:
-        known = ", ".join(name for name, value in columns.items() if isinstance(value, list)) or "none"
-        raise UserError(f"no column of gold answers among {known}: wanted one named answer or solution in the training data")
-    return [answer_text(gold) for gold in golds]
-
-
 def _countdown_golds(columns: dict[str, Any]) -> list[str | None]:
     numbers = columns.get("nums") or columns.get("numbers")
     if columns.get("answer") or not numbers or not columns.get("target"):
-        return _golds(columns)
+        return golds(columns)
     puzzles = zip(numbers, columns["target"], strict=True)
     return [canonical_json({"numbers": [int(n) for n in given], "target": int(target)}) for given, target in puzzles]
-
-
-def _texts(completions: Sequence[Completion], columns: dict[str, Any]) -> Iterator[str]:
-    """What the model wrote; a thought that the prompt opened belongs to it, or a cut one would pass for an answer."""
-    prompts = columns.get("prompts") or [""] * len(completions)
-    for prompt, completion in zip(prompts, completions, strict=True):
-        opened = isinstance(prompt, str) and prompt.rstrip().endswith("<think>")
-        text = completion if isinstance(completion, str) else str(completion[-1].get("content") or "") if completion else ""
-        yield f"<think>\n{text.removeprefix(chr(10))}" if opened else text
