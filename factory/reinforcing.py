@@ -179,8 +179,8 @@ def reinforced_summary(folder: Path) -> str:
         (
             f"{made['base']['model']} on {asked['kept']:,} of {asked['in']:,} problems of {made['data'][0]['name']}"
             + (f" (left out: {dropped})" if dropped else ""),
-            f"{trained['steps']:,} steps on {trained['rollouts']:,} rollouts by {made['engine']}, {trained['tokens']:,} tokens; "
-            f"reward {_said(trained['first_reward'])} at first, {_said(trained['last_reward'])} at last; parity gate {made['gate']}",
+            f"{trained['steps']:,} steps, {trained['rollouts']:,} rollouts by {made['engine']}, {trained['tokens']:,} tokens; "
+            f"reward {_said(trained['first_reward'])} first, {_said(trained['last_reward'])} last; parity gate {made['gate']}",
             f"written to {folder}; try it: factory eval {folder} --suite FILE_OR_RUN",
         )
     )

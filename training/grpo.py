@@ -22,7 +22,7 @@ from training.grpo_lines import recorder
 from training.grpo_settings import GrpoSettings
 from training.grpo_trainer import trainer_class
 from training.reward_mix import Mixed, mixed
-from training.sft import last_checkpoint, save
+from training.sft import last_checkpoint
 from training.students import Student, generation_config
 
 Tell = Callable[[dict[str, Any]], None]
@@ -129,7 +129,7 @@ def _stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSettings, 
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     fresh = folder / ".model"
     shutil.rmtree(fresh, ignore_errors=True)
-    save(trainer.model, student, fresh)
+    _save(trainer.model, student, fresh)
     fresh.rename(folder / "model")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # the optimiser's state: three times the model
     return int(last.name.partition("-")[2]) if last else 0
@@ -143,6 +143,16 @@ def _quiet() -> None:
     datasets.disable_progress_bars()
     bars.disable_progress_bar()
     logging.getLogger("trl.trainer.grpo_trainer").setLevel(logging.ERROR)
+
+
+def _save(model: Any, student: Student, out: Path) -> None:
+    """Weights in the base's dtype, which vLLM samples the next stage in; tokenizer, template and generation config."""
+    from transformers import AutoConfig
+
+    model.to(AutoConfig.from_pretrained(student.base).dtype or model.dtype)
+    model.config.use_cache = True  # gradient checkpointing turns it off, and generation without it is slow
+    model.save_pretrained(out)
+    student.tokenizer.save_pretrained(out)
 
 
 def _prepare(trainer: Any, settings: GrpoSettings, rewards: Mixed) -> None:
