@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from curation.records import canonical_json
 
@@ -56,6 +56,32 @@ def read_gold(gold: str) -> dict[str, Any]:
     if not tested or ("outputs" in _FIELDS[kind] and len(tests["inputs"]) != len(tests["outputs"])):
         raise ValueError("no tests, or not one output for each input")
     return tests
+
+
+class Task(NamedTuple):
+    """A programming problem as a data set publishes it: what the model is asked, and the gold."""
+
+    prompt: str
+    gold: str
+
+
+def published_task(row: Mapping[str, Any]) -> Task | None:
+    """The task of a row with the fields of HumanEval, MBPP, LeetCodeDataset, APPS or TACO; None where it has none of these.
+
+    The prompt names the function that the tests will call: MBPP's paper shows its tests for that (section 2.1), and
+    LeetCodeDataset's `query` the starter code.
+    """
+    if row.get("test") and row.get("entry_point") and row.get("prompt"):
+        if row.get("starter_code"):
+            return Task(str(row.get("query") or row.get("problem_description")), gold_from_leetcode(row))
+        return Task(str(row["prompt"]), gold_from_humaneval(row))
+    if row.get("test_list"):
+        asked = row.get("text") or row.get("prompt")  # the sanitized split has `prompt`
+        return Task("\n".join([f"{asked} Your code should satisfy these tests:", *row["test_list"]]), gold_from_mbpp(row))
+    if row.get("input_output") and row.get("question"):
+        starter = f"\n\nStart from this code:\n{row['starter_code']}" if row.get("starter_code") else ""
+        return Task(f"{row['question']}{starter}", gold_from_apps(row))
+    return None
 
 
 def gold_from_humaneval(row: Mapping[str, Any]) -> str:

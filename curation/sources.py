@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from curation.code_gold import Task, published_task
 from curation.errors import UserError
 from curation.extract import extract_gold
 from curation.files import Row
@@ -63,7 +64,7 @@ def map_columns(names: Sequence[str], wanted: Mapping[str, str | None], *, domai
     answer = wanted.get("answer") or _first(ANSWER_NAMES, names)
     if prompt is None and not (domain == "countdown" and _numbers_column(names)):
         raise UserError(f"{where} has no column for the problem; it has {', '.join(names)}: set source.columns.prompt")
-    if answer is None:
+    if answer is None and not (domain == "code" and tests_column(names)):
         raise UserError(f"{where} has no column for the gold answer; it has {', '.join(names)}: set source.columns.answer")
     solution = wanted.get("solution") or _first([n for n in SOLUTION_NAMES if n != answer], names)
     return Mapped(
@@ -90,6 +91,11 @@ def _numbers_column(names: Sequence[str]) -> str | None:
     return _first(("nums", "numbers"), names)
 
 
+def tests_column(names: Sequence[str]) -> str | None:
+    """The column in which published programming problems keep their tests, or None."""
+    return _first(("test_list", "test", "input_output"), names)
+
+
 def read_problems(
     rows: Iterable[Row],
     wanted: Mapping[str, str | None],
@@ -113,7 +119,8 @@ def read_problems(
                         f"{name} has no column {column!r} to filter by; it has {', '.join(row)}: mend source.only or source.without"
                     )
             mapped = map_columns(list(row), wanted, domain=domain, where=name)
-        found = _to_problem(row, mapped, position, domain=domain, name=name, license=license)
+        task = task_of(row) if domain == "code" and not wanted.get("answer") else None
+        found = _to_problem(row, mapped, position, task, domain=domain, name=name, license=license)
         yield _refuse(found, row, only, without) or found
 
 
@@ -131,7 +138,15 @@ def _refuse(found: Problem, row: Row, only: Mapping[str, Sequence[Any]], without
     return None
 
 
-def _to_problem(row: Row, mapped: Mapped, position: int, *, domain: str, name: str, license: str) -> Problem:
+def task_of(row: Row) -> Task | None:
+    """The published programming task of a row; a row whose tests cannot be read has no gold, which its refusal says."""
+    try:
+        return published_task(row)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _to_problem(row: Row, mapped: Mapped, position: int, task: Task | None, *, domain: str, name: str, license: str) -> Problem:
     gold_text = answer_text(row.get(mapped.answer or ""))
     solution = answer_text(row.get(mapped.solution or "")) or None
     prompt = str(row.get(mapped.prompt or "") or "").strip()
@@ -141,6 +156,8 @@ def _to_problem(row: Row, mapped: Mapped, position: int, *, domain: str, name: s
     if domain == "countdown" and (puzzle := _countdown_puzzle(row)):
         prompt, answer = prompt or countdown.prompt(**puzzle), canonical_json(puzzle)
         meta |= puzzle
+    elif task:
+        prompt, answer = task
     elif gold_text is not None and domain == "math":
         answer = extract_gold(gold_text)
         if answer != gold_text and solution is None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from curation.errors import UserError
 from curation.files import Row, read_rows
-from curation.sources import ANSWER_NAMES, PROMPT_NAMES, answer_text
+from curation.sources import ANSWER_NAMES, PROMPT_NAMES, answer_text, task_of, tests_column
 
 RESPONSE_NAMES = (
     *("response", "responses", "prediction", "predictions", "output", "outputs", "completion", "completions"),
@@ -44,8 +44,10 @@ class Answers(NamedTuple):
     each: Iterator[Answer]
 
 
-def open_answers(path: Path, *, gold: str | None, response: str | None) -> Answers:
+def open_answers(path: Path, *, gold: str | None, response: str | None, domain: str = "math") -> Answers:
     """The responses in a file, streamed in order; columns that are not named are found by their usual names.
+
+    For domain `code` without a named gold, the tests are read from the fields that published sets have (curation.code_gold).
 
     Raises UserError for a file without rows and for a column that is not there.
     """
@@ -53,8 +55,9 @@ def open_answers(path: Path, *, gold: str | None, response: str | None) -> Answe
     first = next(rows, None)
     if first is None:
         raise UserError(f"{path.name} has no rows: nothing to grade")
-    columns = _columns(first, gold, response, path)
-    return Answers(columns, _answers(itertools.chain([first], rows), columns))
+    tests = tests_column(list(first)) if domain == "code" and gold is None else None
+    columns = _columns(first, gold or tests, response, path)
+    return Answers(columns, _answers(itertools.chain([first], rows), columns, published=tests is not None))
 
 
 def _columns(row: Row, gold: str | None, response: str | None, path: Path) -> Columns:
@@ -79,12 +82,14 @@ def _first(candidates: Sequence[str], names: Sequence[str]) -> str | None:
     return next((c for c in candidates if c in names), None)
 
 
-def _answers(rows: Iterator[Row], columns: Columns) -> Iterator[Answer]:
+def _answers(rows: Iterator[Row], columns: Columns, *, published: bool) -> Iterator[Answer]:
     for number, row in enumerate(rows):
         question, model, identity = (str(row.get(c) or "") if c else "" for c in columns[2:])
+        task = task_of(row) if published else None
+        gold = task.gold if task else answer_text(row.get(columns.gold))
         for said in _responses(row.get(columns.response)):
             alone = {**row, columns.response: said}
-            yield Answer(alone, number, answer_text(row.get(columns.gold)), _text(said), question, model, identity)
+            yield Answer(alone, number, gold, _text(said), question, model, identity)
 
 
 def _responses(value: Any) -> list[Any]:

@@ -46,7 +46,7 @@ def grade_file(wanted: Wanted, out: Path | None) -> str:
     Raises UserError for a column that is not there or an `out` that is neither .jsonl nor .parquet.
     """
     check_name(out)
-    answers = open_answers(wanted.path, gold=wanted.gold, response=wanted.response)
+    answers = open_answers(wanted.path, gold=wanted.gold, response=wanted.response, domain=wanted.domain)
     counted: Counter[tuple[str, str, str]] = Counter()
     replaced: set[str] = set()
     with open_rows(out) if out else contextlib.nullcontext(_nowhere) as write:
@@ -106,7 +106,7 @@ def _by_model(counted: Counter[tuple[str, str, str]]) -> Iterator[str]:
 
 def explain_row(wanted: Wanted, number: int) -> str:
     """How each response of one row, counted from 0, was judged. Raises UserError where the file has no such row."""
-    answers = open_answers(wanted.path, gold=wanted.gold, response=wanted.response)
+    answers = open_answers(wanted.path, gold=wanted.gold, response=wanted.response, domain=wanted.domain)
     last, parts = -1, []
     for answer in itertools.takewhile(lambda a: a.number <= number, answers.each):
         last = answer.number
@@ -126,7 +126,7 @@ def audit_file(wanted: Wanted, out: Path | None) -> str:
     model column has one vote, and each response where there is none. Raises UserError where the file has neither.
     """
     check_name(out)
-    answers = open_answers(wanted.path, gold=wanted.gold, response=wanted.response)
+    answers = open_answers(wanted.path, gold=wanted.gold, response=wanted.response, domain=wanted.domain)
     if not (answers.columns.question or answers.columns.id):
         raise UserError(
             f"{wanted.path.name} has no column of questions or ids, so nothing tells which responses answer the same problem: "

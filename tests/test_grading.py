@@ -185,3 +185,11 @@ def test_without_models_each_response_votes_and_that_is_said(tmp_path):
 def test_an_audit_needs_to_know_the_problems(tmp_path):
     with pytest.raises(UserError, match="nothing tells which responses answer the same problem"):
         audit_file(_wanted(tmp_path / "in.jsonl", [{"answer": "1", "response": "1"}]), None)
+
+
+def test_programs_are_graded_by_the_published_tests_of_their_rows(tmp_path):
+    task = {"text": "Double a number.", "test_setup_code": "", "test_list": ["assert f(1) == 2", "assert f(3) == 6"]}
+    said = ["```python\ndef f(x): return 2 * x\n```", "```python\ndef f(x): return x + 1\n```"]
+    summary = grade_file(_wanted(tmp_path / "f.jsonl", [{**task, "response": said}], domain="code"), tmp_path / "out.jsonl")
+    assert [row["why"] for row in _read(tmp_path / "out.jsonl")] == ["tests_passed", "tests_failed"]
+    assert "2 responses in column 'response' against golds in 'test_list'" in summary

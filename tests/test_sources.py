@@ -80,3 +80,30 @@ def test_countdown_rows_without_a_prompt_get_one():
     assert "44" in found.prompt and "98" in found.prompt
     assert json.loads(found.answer) == {"numbers": [44, 19, 35], "target": 98}
     assert json.loads(found.answer).items() <= json.loads(found.meta).items()  # where the oracle looks
+
+
+PUBLISHED = [
+    {"prompt": "def f(x):\n", "entry_point": "f", "test": "def check(candidate):\n    assert candidate(1) == 2", "task_id": "H/0"},
+    {"text": "Double a number.", "test_setup_code": "", "test_list": ["assert f(1) == 2", "assert f(3) == 6"], "task_id": "1"},
+    {
+        "prompt": "import math",
+        "query": "Double x. class Solution: ...",
+        "starter_code": "class Solution: ...",
+        "entry_point": "Solution().f",
+        "test": "def check(candidate):\n    assert candidate(x=1) == 2",
+    },
+    {"question": "Read n, print 2n.", "input_output": json.dumps({"inputs": ["1\n"], "outputs": ["2\n"]}), "starter_code": ""},
+]
+
+
+@pytest.mark.parametrize(("row", "kind"), list(zip(PUBLISHED, ("check", "asserts", "check", "stdin"), strict=True)))
+def test_published_programming_problems_bring_their_tests(row, kind):
+    (found,) = _read([row], domain="code")
+    assert json.loads(found.answer)["kind"] == kind
+    asked = {"check": row.get("query") or row.get("prompt"), "asserts": "assert f(3) == 6", "stdin": row.get("question")}[kind]
+    assert asked.strip() in found.prompt  # the function's name, which the tests call, is in the question
+
+
+def test_tests_that_cannot_be_read_are_no_gold():
+    (refused,) = _read([{"question": "Read n.", "input_output": '{"inputs": [', "difficulty": "hard"}], domain="code")
+    assert isinstance(refused, Refused) and refused.reason == "no_gold"
