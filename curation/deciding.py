@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from curation.normalise import is_word, tokens
 from curation.shingles import hash_text
@@ -102,6 +103,8 @@ _CAPITALS = re.compile(r"\b[A-Z]{2,}\b")
 _LETTERS = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]+")
 _LITTLE_WORDS = "a an the of in on at to is are was were be it its by for with that this these those"
 _LITTLE = frozenset(_LITTLE_WORDS.split())
+_MATH = re.compile(r"\$(?!\s)([^$]*[^\s$])\$(?!\d)")  # pandoc's rule: in "$5 for $3" the signs are money
+_PROSE = re.compile(r"(?<![\\{])\b[a-z]{2,} [a-z]{3,}")  # two words in a row: money after all
 _SENTENCE_END = re.compile(r"[.?!;\n]\s")
 
 
@@ -113,7 +116,7 @@ def deciding(found: Sequence[str]) -> list[str]:
     """
     return [
         f"not {following}" if _MEANING.get(token) == "not" else _MEANING.get(token, token)
-        for token, following in zip(found, [*found[1:], ""], strict=True)
+        for token, following in pairwise([*found, ""])
         if (_decides(token) and token not in _FRACTION) or (token in "([" and following and _decides(following))
     ]
 
@@ -154,7 +157,7 @@ def same_question(one: str, other: str, *, golds_agree: bool) -> bool:
 
 def _placed(found: Sequence[str]) -> list[str]:
     """The deciding tokens, each with the token after it: two sentences that swap their numbers are not two that moved."""
-    return [f"{t} {following}" for t, following in zip(found, [*found[1:], ""], strict=True) if _decides(t)]
+    return [f"{t} {following}" for t, following in pairwise([*found, ""]) if _decides(t)]
 
 
 def _differing(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
@@ -171,8 +174,10 @@ def _meanings(found: Sequence[str]) -> list[str]:
 
 
 def _symbols(text: str) -> set[str]:
-    """Letter runs that name something: in capitals, or between dollar signs."""
-    named = _CAPITALS.findall(text) + [run for math in text.split("$")[1::2] for run in _LETTERS.findall(math)]
+    """Letter runs that name something: in capitals, or in mathematics."""
+    plain = text.replace("\\$", " ").replace("\\(", "$").replace("\\)", "$")
+    formulas = (math for math in _MATH.findall(plain) if not _PROSE.search(math))
+    named = _CAPITALS.findall(text) + [run for math in formulas for run in _LETTERS.findall(math)]
     return {name.lower() for name in named}
 
 

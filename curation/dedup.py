@@ -8,19 +8,22 @@ agreement is an equivalence, so it joins the LSH key, and the thousand twins of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from curation.deciding import same_question
-from curation.minhash import Keys, keys, plan, similarities
+from curation.minhash import Plan, Rows, bands, jaccards, plan, read_rows
 from curation.normalise import normalise_question
 from curation.processes import in_order
 from curation.shingles import BLOCK_CHARACTERS, I64, U64, mix
 
-_PAIRS_AT_ONCE = 500  # 0.5 s of second looks
+Bools = npt.NDArray[np.bool_]
+_PAIRS_AT_ONCE = 500  # 0.1 s of second looks
+_PAIRS_FOR_A_PROCESS = 5_000  # a second of them; another process takes half of that to start
 _WINDOW = 32  # in a larger LSH bucket a row is compared with so many before it, and with the bucket's first
 
 
@@ -62,21 +65,17 @@ def near_duplicates(
     """
     how = plan(threshold, num_perm, shingle, seed)
     answers = _gold_numbers(golds, len(texts))
-    found = keys(texts, how, block_characters, workers)
-    pairs = _candidates(found, answers)
-    measured = similarities(texts, pairs, shingle, block_characters)
-    close = measured >= threshold
-    linked = _linked(texts, pairs[close], found, answers, workers)
-    first = _components(linked, answers)
+    found = read_rows(texts, block_characters, workers)
+    equal, single = _equal(found, answers)
+    pairs = _candidates(found, single, how, workers)
+    measured = jaccards(found, pairs, shingle, workers)
+    close = pairs[measured >= threshold]
+    first = _components(equal, close, answers, lambda unsure: _same_questions(texts, unsure, answers, workers))
     removed = np.flatnonzero(first != np.arange(len(texts)))
-    known = dict(zip(map(tuple, pairs.tolist()), measured.tolist(), strict=True))
-    kept = list(zip(first[removed].tolist(), removed.tolist(), strict=True))
-    chained = np.array([pair for pair in kept if pair not in known], np.int64).reshape(-1, 2)
-    distant = similarities(texts, chained, shingle, block_characters)
-    known.update(zip(map(tuple, chained.tolist()), distant.tolist(), strict=True))
+    kept = np.stack([first[removed], removed], axis=1)
     matches: list[Match | None] = [None] * len(texts)
-    for earlier, row in kept:
-        matches[row] = Match(earlier, known[earlier, row])
+    for (earlier, row), similarity in zip(kept.tolist(), jaccards(found, kept, shingle, workers).tolist(), strict=True):
+        matches[row] = Match(earlier, similarity)
     return matches
 
 
@@ -86,15 +85,12 @@ class _Pair(NamedTuple):
     golds_agree: bool
 
 
-def _linked(texts: Sequence[str], close: I64, found: Keys, answers: I64, workers: int) -> list[tuple[int, int]]:
-    """The pairs that ask the same question: those equal token for token, and those that the second look confirms."""
-    pairs: list[tuple[int, int]] = [(one, other) for one, other in close.tolist()]
-    unequal = [pair for pair in pairs if found.identity[pair[0]] != found.identity[pair[1]]]
-    looked = (_Pair(texts[a], texts[b], bool(answers[a] and answers[a] == answers[b])) for a, b in unequal)
+def _same_questions(texts: Sequence[str], pairs: I64, answers: I64, workers: int) -> Bools:
+    """For each pair whether the second look finds one question."""
+    looked = (_Pair(texts[a], texts[b], bool(answers[a] and answers[a] == answers[b])) for a, b in pairs.tolist())
     chunks = iter(lambda: list(islice(looked, _PAIRS_AT_ONCE)), [])
-    answered = chain.from_iterable(in_order(_same, chunks, workers))
-    different = {pair for pair, same in zip(unequal, answered, strict=True) if not same}
-    return [pair for pair in pairs if pair not in different]
+    enough = len(pairs) > _PAIRS_FOR_A_PROCESS
+    return np.fromiter(chain.from_iterable(in_order(_same, chunks, workers if enough else 1)), np.bool_, len(pairs))
 
 
 def _same(pairs: list[_Pair]) -> list[bool]:
@@ -109,25 +105,34 @@ def _gold_numbers(golds: Sequence[str | None] | None, rows: int) -> I64:
     return np.array([0 if g is None else seen.setdefault(normalise_question(g) or g, len(seen) + 1) for g in golds], np.int64)
 
 
-def _candidates(found: Keys, answers: I64) -> I64:
-    """Pairs of rows worth measuring, k x 2, sorted, the earlier row first.
+def _equal(found: Rows, answers: I64) -> tuple[I64, I64]:
+    """(first, row) of each row equal token for token and in its gold to an earlier one, k x 2; and the rows equal to none.
 
-    Rows equal token for token with one gold need no LSH: each is paired with the first of them, which alone goes on.
+    Rows without words are in neither.
     """
-    rows = np.flatnonzero(found.bands[:, 0])
+    rows = np.flatnonzero(np.diff(found.starts))
     same = mix(found.identity[rows] + mix(answers[rows].astype(np.uint64)))
     _, position, group = np.unique(same, return_index=True, return_inverse=True)
-    codes = _codes(rows[position][group], rows, len(answers))
-    chosen = rows[np.sort(position)]
-    for band in range(found.bands.shape[1]):
-        one, other = _bucket_pairs(found.bands[chosen, band])
-        codes = np.union1d(codes, _codes(chosen[one], chosen[other], len(answers)))
-    return np.stack(np.divmod(codes, max(len(answers), 1)), axis=1)
+    first = rows[position][group]
+    again = first != rows
+    return np.stack([first[again], rows[again]], axis=1), rows[~again]
 
 
-def _codes(one: I64, other: I64, rows: int) -> I64:
-    codes: I64 = (one * rows + other)[one != other]
-    return codes
+def _candidates(found: Rows, rows: I64, how: Plan, workers: int) -> I64:
+    """Pairs of `rows` worth measuring, k x 2, sorted, the earlier row first.
+
+    Only rows that share their deciding tokens with another need a signature: in a set of number problems, few.
+    """
+    _, group, size = np.unique(found.deciding[rows], return_inverse=True, return_counts=True)
+    shared = size[group] > 1
+    rows, together = rows[shared], mix(group[shared].astype(np.uint64))
+    keys = bands(found, rows, how, workers)
+    codes = np.zeros(0, np.int64)
+    for band in range(how.bands):
+        one, other = _bucket_pairs(mix(keys[:, band] + together))
+        codes = np.union1d(codes, (one * len(rows) + other)[one != other])
+    pairs: I64 = rows[np.stack(np.divmod(codes, max(len(rows), 1)), axis=1)]
+    return pairs
 
 
 def _bucket_pairs(band: U64) -> tuple[I64, I64]:
@@ -147,8 +152,12 @@ def _bucket_pairs(band: U64) -> tuple[I64, I64]:
     return np.concatenate(ones), np.concatenate(others)
 
 
-def _components(pairs: list[tuple[int, int]], answers: I64) -> I64:
-    """For each row the first row of its component; a link that would join two different golds is not made."""
+def _components(equal: I64, close: I64, answers: I64, confirm: Callable[[I64], Bools]) -> I64:
+    """For each row the first row of its component; a link that would join two different golds is not made.
+
+    Of the close pairs, that of each row and the first it is close to is looked at before the others: of k copies, k - 1 pairs
+    are confirmed and the rest need no look.
+    """
     parent = list(range(len(answers)))
     gold = answers.tolist()
 
@@ -158,9 +167,17 @@ def _components(pairs: list[tuple[int, int]], answers: I64) -> I64:
             row = parent[row]
         return row
 
-    for one, other in pairs:
-        first, second = sorted((root(one), root(other)))
-        if gold[first] == gold[second] or 0 in (gold[first], gold[second]):
-            parent[second] = first
-            gold[first] = gold[first] or gold[second]
+    def link(pairs: I64) -> None:
+        for one, other in pairs.tolist():
+            first, second = sorted((root(one), root(other)))
+            if gold[first] == gold[second] or 0 in (gold[first], gold[second]):
+                parent[second] = first
+                gold[first] = gold[first] or gold[second]
+
+    link(equal)
+    nearest = np.zeros(len(close), np.bool_)
+    nearest[np.unique(close[:, 1], return_index=True)[1]] = True
+    for pairs in (close[nearest], close[~nearest]):
+        apart = pairs[np.array([root(one) != root(other) for one, other in pairs.tolist()], np.bool_)]
+        link(apart[confirm(apart)])
     return np.array([root(row) for row in range(len(parent))], np.int64)

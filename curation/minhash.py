@@ -1,4 +1,4 @@
-"""MinHash signatures folded into LSH bands, and true Jaccard similarities, over blocks of texts.
+"""Texts as hashed words, MinHash signatures folded into LSH bands, and true Jaccard similarities.
 
 MinHash: Broder 1997. Bands: Indyk and Motwani 1998; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, ch. 3.
 """
@@ -6,20 +6,22 @@ MinHash: Broder 1997. Bands: Indyk and Motwani 1998; Leskovec, Rajaraman and Ull
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from curation.deciding import DECIDES, WORD, hash_token
-from curation.normalise import tokens
 from curation.processes import in_order as mapped
-from curation.shingles import I64, U64, Hashed, Hashes, blocks, hashed, in_order, mix, only, row_sums, runs, within
+from curation.shingles import I64, U64, Hashed, Vocabulary, blocks, in_order, mix, only, row_sums, runs, within
 
 _CERTAINTY = 0.999  # wanted chance that a pair exactly at the threshold shares a band
 _STRIP = 1 << 16  # shingles hashed at once: 256 kB, so that they stay in the cache between permutations
+_PAIR_SHINGLES = 1 << 20  # shingles compared at once: 8 MB to sort
+_HASH_BITS = 40  # of a shingle, beside its pair's number: two of a pair's 200 look alike by chance once in 10^8 pairs
 
 
 class Plan(NamedTuple):
@@ -31,10 +33,13 @@ class Plan(NamedTuple):
     shifts: npt.NDArray[np.uint32]
 
 
-class Keys(NamedTuple):
-    bands: U64  # rows x bands; equal in one band makes a candidate pair; 0 in rows without words
+class Rows(NamedTuple):
+    """Texts without their letters: 250 bytes for a problem of 50 words."""
+
     identity: U64  # of all tokens in order
-    order: U64  # of the deciding tokens in order
+    deciding: U64  # of the deciding tokens in any order
+    words: npt.NDArray[np.uint32]  # hashes of the words of all rows, row after row
+    starts: I64  # where each row's words start; one longer than the rows
 
 
 def plan(threshold: float, num_perm: int, shingle: int, seed: int) -> Plan:
@@ -47,91 +52,101 @@ def plan(threshold: float, num_perm: int, shingle: int, seed: int) -> Plan:
     return Plan(shingle, bands, factors, draw.integers(0, 2**32, bands * rows, np.uint32))
 
 
-def keys(texts: Sequence[str], how: Plan, block_characters: int, workers: int = 1) -> Keys:
-    """What decides which rows are compared; the agreement in the deciding tokens is part of every band."""
-    parts = mapped(partial(_block_keys, how=how), (part for _, part in blocks(texts, block_characters)), workers)
-    empty = Keys(np.zeros((0, how.bands), np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.uint64))
-    return Keys(*(np.concatenate(column) for column in zip(empty, *parts, strict=True)))
+def read_rows(texts: Sequence[str], block_characters: int, workers: int = 1) -> Rows:
+    """The texts as numbers, `block_characters` at a time."""
+    parts = list(mapped(_block_rows, (part for _, part in blocks(texts, block_characters)), workers))
+    none = Rows(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.uint32), np.zeros(0, np.int64))
+    identity, deciding, words, lengths = (np.concatenate(column) for column in zip(none, *parts, strict=True))
+    return Rows(identity, deciding, words, np.concatenate([[0], np.cumsum(lengths)]))
 
 
-def _block_keys(texts: list[str], how: Plan) -> Keys:
-    every = hashed(map(tokens, texts), _table())
-    deciding = only(every, DECIDES)
-    shingles = _shingles(only(every, WORD), how.shingle)
-    folded = _signatures(shingles, how).reshape(len(texts), how.bands, -1)
-    bands = np.repeat(row_sums(mix(deciding.hashes), deciding.starts)[:, None], how.bands, axis=1)
-    for place in range(folded.shape[2]):
-        bands = mix(bands + folded[:, :, place])
-    bands[np.diff(shingles.starts) == 0] = 0
-    return Keys(bands, in_order(every.hashes, every.starts), in_order(deciding.hashes, deciding.starts))
+def _block_rows(texts: list[str]) -> Rows:
+    """As `Rows`, but with the rows' lengths for their starts."""
+    every = _vocabulary().read(texts)
+    deciding, words = only(every, DECIDES), only(every, WORD)
+    sums = row_sums(mix(deciding.hashes), deciding.starts)
+    return Rows(in_order(every.hashes, every.starts), sums, _upper(words.hashes), np.diff(words.starts))
+
+
+def _upper(hashes: U64) -> npt.NDArray[np.uint32]:
+    return (hashes >> np.uint64(32)).astype(np.uint32)
 
 
 @functools.cache
-def _table() -> Hashes:
-    """Hashes of tokens, remembered for as long as the process lives."""
-    return Hashes(hash_token)
+def _vocabulary() -> Vocabulary:
+    """Remembered for as long as the process lives."""
+    return Vocabulary(hash_token)
 
 
-def _shingles(words: Hashed, n: int) -> Hashed:
+def bands(found: Rows, rows: I64, how: Plan, workers: int = 1) -> U64:
+    """len(rows) x bands; two rows equal in one band are a candidate pair."""
+    parts = list(_parts(np.diff(found.starts)[rows], _STRIP))
+    with ThreadPoolExecutor(workers) as pool:  # numpy lets other threads run while it works on arrays of this size
+        done = list(pool.map(lambda part: _bands(_shingles(found, rows[part], how.shingle), how), parts))
+    return np.concatenate([np.zeros((0, how.bands), np.uint64), *done])
+
+
+def _parts(sizes: I64, most: int) -> Iterator[slice]:
+    """Slices of about `most` in all, in order."""
+    cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // most)) + 1
+    edges = [0, *cuts.tolist(), len(sizes)]
+    yield from (slice(a, b) for a, b in pairwise(edges) if a < b)
+
+
+def _shingles(found: Rows, rows: I64, n: int) -> Hashed:
     """Runs of `n` words; a row of fewer words has one shingle, all of them; a row without words has none."""
-    lengths = np.diff(words.starts)
+    lengths = np.diff(found.starts)[rows]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    words = Hashed(found.words[within(found.starts[rows], lengths)].astype(np.uint64), starts)
+    every = runs(words, n)
     short = (lengths > 0) & (lengths < n)
-    found = runs(words, n)
     if not short.any():
-        return found
-    whole = in_order(words.hashes, words.starts)
-    at = found.starts[:-1][short]
-    starts = found.starts + np.concatenate([[0], np.cumsum(short)])
-    return Hashed(np.insert(found.hashes, at, whole[short]), starts)
+        return every
+    at = every.starts[:-1][short]
+    whole = in_order(words.hashes, words.starts)[short]
+    return Hashed(np.insert(every.hashes, at, whole), every.starts + np.concatenate([[0], np.cumsum(short)]))
 
 
-def _signatures(shingles: Hashed, how: Plan) -> npt.NDArray[np.uint32]:
-    """rows x permutations: the least value of each permutation over the row's shingles."""
-    filled = np.flatnonzero(np.diff(shingles.starts))
-    out = np.zeros((len(shingles.starts) - 1, len(how.factors)), np.uint32)
-    short = (mix(shingles.hashes) >> np.uint64(32)).astype(np.uint32)
-    first = 0
-    while first < len(filled):
-        begin = shingles.starts[filled[first]]
-        last = max(first + 1, int(np.searchsorted(shingles.starts[filled], begin + _STRIP)))
-        rows = filled[first:last]
-        strip = short[begin : shingles.starts[rows[-1] + 1]]
-        starts = shingles.starts[rows] - begin
-        for number, (factor, shift) in enumerate(zip(how.factors, how.shifts, strict=True)):
-            out[rows, number] = np.minimum.reduceat(strip * factor + shift, starts)
-        first = last
+def _bands(shingles: Hashed, how: Plan) -> U64:
+    """The least value of each permutation over each row's shingles, folded; every row has a shingle."""
+    short = _upper(mix(shingles.hashes))
+    width = len(how.factors) // how.bands
+    out = np.zeros((len(shingles.starts) - 1, how.bands), np.uint64)
+    for number, (factor, shift) in enumerate(zip(how.factors, how.shifts, strict=True)):
+        least = np.minimum.reduceat(short * factor + shift, shingles.starts[:-1])
+        out[:, number // width] = mix(out[:, number // width] + least)
     return out
 
 
-def similarities(texts: Sequence[str], pairs: I64, shingle: int, block_characters: int) -> npt.NDArray[np.float64]:
+def jaccards(found: Rows, pairs: I64, shingle: int, workers: int = 1) -> npt.NDArray[np.float64]:
     """True Jaccard similarity of each pair's shingle sets; pairs is k x 2."""
+    parts = list(_parts(np.diff(found.starts)[pairs].sum(axis=1), _PAIR_SHINGLES))
+    with ThreadPoolExecutor(workers) as pool:
+        return np.concatenate([np.zeros(0), *pool.map(lambda part: _jaccards(found, pairs[part], shingle), parts)])
+
+
+def _jaccards(found: Rows, pairs: I64, shingle: int) -> npt.NDArray[np.float64]:
+    """By one sort of (pair, shingle, side): a shingle of both rows stands beside itself."""
+    both = _shingles(found, pairs.T.ravel(), shingle)
+    side, pair = np.divmod(np.arange(2 * len(pairs), dtype=np.uint64), np.uint64(len(pairs)))
+    place = np.repeat(pair << np.uint64(_HASH_BITS) | side, np.diff(both.starts))
+    low = np.uint64(1)
+    codes = np.sort(place | mix(both.hashes) >> np.uint64(65 - _HASH_BITS) << low)
+    codes = codes[np.concatenate([[True], codes[1:] != codes[:-1]])] if len(codes) else codes
+    shared = codes[1:][codes[1:] >> low == codes[:-1] >> low]
+    sizes, common = (np.bincount((c >> np.uint64(_HASH_BITS)).astype(np.int64), minlength=len(pairs)) for c in (codes, shared))
+    similarity: npt.NDArray[np.float64] = common / np.maximum(sizes - common, 1)
+    return similarity
+
+
+def similarities(texts: Sequence[str], pairs: I64, shingle: int, block_characters: int) -> npt.NDArray[np.float64]:
+    """True Jaccard similarity of the shingle sets of pairs of texts; pairs is k x 2."""
     sizes = np.array([len(texts[one]) + len(texts[other]) for one, other in pairs.tolist()], np.int64)
-    block_of = np.cumsum(sizes) // block_characters
-    cuts = np.flatnonzero(np.diff(block_of)) + 1
-    parts = [_jaccard(texts, part, shingle) for part in np.split(pairs, cuts) if len(part)]
+    parts = [_similarities(texts, pairs[part], shingle, block_characters) for part in _parts(sizes, block_characters)]
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _jaccard(texts: Sequence[str], pairs: I64, shingle: int) -> npt.NDArray[np.float64]:
+def _similarities(texts: Sequence[str], pairs: I64, shingle: int, block_characters: int) -> npt.NDArray[np.float64]:
     rows, index = np.unique(pairs, return_inverse=True)
-    every = hashed((tokens(texts[row]) for row in rows.tolist()), _table())
-    sets = _unique(_shingles(only(every, WORD), shingle))
-    sizes = np.diff(sets.starts)
-    one, other = index.reshape(-1, 2).T
-    both = np.concatenate([within(sets.starts[one], sizes[one]), within(sets.starts[other], sizes[other])])
-    pair = np.concatenate([np.repeat(np.arange(len(pairs)), sizes[one]), np.repeat(np.arange(len(pairs)), sizes[other])])
-    order = np.lexsort((sets.hashes[both], pair))
-    hashes, pair = sets.hashes[both][order], pair[order]
-    shared = (hashes[1:] == hashes[:-1]) & (pair[1:] == pair[:-1])
-    common = np.bincount(pair[1:][shared], minlength=len(pairs))
-    return common / np.maximum(sizes[one] + sizes[other] - common, 1)
-
-
-def _unique(rows: Hashed) -> Hashed:
-    """Each row's distinct hashes, sorted."""
-    row = np.repeat(np.arange(len(rows.starts) - 1), np.diff(rows.starts))
-    order = np.lexsort((rows.hashes, row))
-    hashes, row = rows.hashes[order], row[order]
-    fresh = np.ones(len(hashes), bool)
-    fresh[1:] = (hashes[1:] != hashes[:-1]) | (row[1:] != row[:-1])
-    return Hashed(hashes[fresh], np.searchsorted(row[fresh], np.arange(len(rows.starts))))
+    found = read_rows([texts[row] for row in rows.tolist()], block_characters)
+    return jaccards(found, index.reshape(-1, 2), shingle)

@@ -57,7 +57,8 @@ _NOT_EQUAL = re.compile(r"\\not ?=")
 _DEGREE = re.compile(r"\^ ?(?:\{ ?\\circ ?\}|\\circ)")
 _SHORT_FRACTION = re.compile(r"\\frac ?(\d)(\d)")
 _LONE_GROUP = re.compile(r"\{ ?([a-z]|\\[a-z]+|\d+(?:\.\d+)?) ?\}")
-_THOUSANDS = re.compile(r"(?<![\d.,({\[-])(\d{1,3})((?:(?:,|\{,\}|,\\!)\d{3})+)(?![\d,])")
+# Not in tuples, sets and intervals, (1,000) to [1,000]; \( and \[ open mathematics.
+_THOUSANDS = re.compile(r"(?:(?<![\d.,({\[-])|(?<=\\[(\[]))(\d{1,3})((?:(?:,|\{,\}|,\\!)\d{3})+)(?![\d,])")
 _THOUSANDS_HINT = re.compile(r",(?:\\!|\})?\d{3}(?!\d)")  # starts with a fixed character, so it is found fast
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # no space divides these, so each character is a word
 # Most frequent first. A hyphen inside a word or before one is spelling, any other is a sign; ! and ' count only after a
@@ -100,12 +101,23 @@ def _plain(text: str) -> str:
     return _APOSTROPHE.sub("", text) if "'" in text else text
 
 
+def spelled(text: str) -> str:
+    """`text` in one spelling, spaces where they may be: its tokens are the tokens of its stretches without a space, in order.
+
+    No token reaches over a space and none depends on what stands beyond one, so a stretch seen before need not be read again.
+    """
+    plain = _plain(text)
+    return _LONE_GROUP.sub(r" \1 ", _EMPTY_SCRIPT.sub("", plain)) if "{" in plain else plain
+
+
+def tokens_of(stretch: str) -> list[str]:
+    """Tokens of a `spelled` text or of a part of it between spaces."""
+    return (_ASCII_TOKENS if stretch.isascii() else _TOKENS).findall(stretch)
+
+
 def tokens(text: str) -> list[str]:
     """Words, numbers, LaTeX commands (with their backslash) and signs of `text`, in order, without punctuation."""
-    plain = _plain(text)
-    if "{" in plain:
-        plain = _LONE_GROUP.sub(r" \1 ", _EMPTY_SCRIPT.sub("", plain))
-    return (_ASCII_TOKENS if plain.isascii() else _TOKENS).findall(plain)
+    return tokens_of(spelled(text))
 
 
 def words(text: str) -> list[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from curation.normalise import spelled, tokens_of
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -35,6 +38,35 @@ class Hashes(dict[str, int]):
             self.clear()
         value = self[token] = self.hash_token(token)
         return value
+
+
+class Vocabulary(dict[str, int]):
+    """Stretch of spelled text between spaces -> its number. Each is read into hashed tokens once, while it is remembered."""
+
+    def __init__(self, hash_token: Callable[[str], int]) -> None:
+        self.table = Hashes(hash_token)
+        self.hashes = array("Q")  # of all tokens of all stretches, in the order of their numbers
+        self.starts = array("q", [0])
+
+    def __missing__(self, stretch: str) -> int:
+        number = self[stretch] = len(self)
+        self.hashes.extend(map(self.table.__getitem__, tokens_of(stretch)))
+        self.starts.append(len(self.hashes))
+        return number
+
+    def read(self, texts: Sequence[str]) -> Hashed:
+        """The tokens of `texts` as one array of hashes."""
+        if len(self) >= _REMEMBERED:
+            self.clear()
+            del self.hashes[:], self.starts[1:]
+        stretches = [spelled(text).split() for text in texts]
+        counts = np.fromiter(map(len, stretches), np.int64, len(stretches))
+        numbers = np.fromiter(map(self.__getitem__, chain.from_iterable(stretches)), np.int64, int(counts.sum()))
+        starts = np.array(self.starts, np.int64)
+        lengths = np.diff(starts)[numbers]
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        hashes = np.array(self.hashes, np.uint64)[within(starts[numbers], lengths)]
+        return Hashed(hashes, ends[np.concatenate([[0], np.cumsum(counts)])])
 
 
 def hash_text(text: str) -> int:

@@ -13,6 +13,7 @@ SAME = [
     (r"$z \not= i$", r"z ≠ i"),
     ("1,000 apples", r"$1{,}000$ apples"),
     ("1,000 apples", r"$1,\!000$ apples"),
+    ("1,000 apples", r"\(1,000\) apples"),
     ("an angle of 60°", r"an angle of $60^{\circ}$"),
     ("an angle of 60°", r"an angle of $60^\circ$"),
     (r"$x = 5\text{ if }y$", "x = 5 if y"),
