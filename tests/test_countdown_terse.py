@@ -25,11 +25,19 @@ def test_every_terse_trace_solves_its_puzzle_and_shows_how() -> None:
 def test_a_terse_trace_is_this_text() -> None:
     told = countdown_terse.tell([4, 84, 70, 2], 58)
     assert told.reasoning.splitlines()[2:] == [
-        "4 - 2 : 2 84 70 ; 82 86 42 168 ; 68 72 35 140 ; 14 154",
-        "84 - 70 : 14 4 2 ; 10 18 56 !",
-        "14 * 4 = 56 , 56 + 2 = 58",
+        "try 4 - 2 : 2 84 70 ; 82 86 42 168 ; 68 72 35 140 ; 14 154",
+        "try 84 - 70 : 14 4 2 ; 10 18 56 !",
+        "so 14 * 4 = 56 , 56 + 2 = 58",
     ]
     assert told.answer == "<answer> ( 84 - 70 ) * 4 + 2</answer>"
+    draw = random.Random(3)
+    for _ in range(200):
+        numbers, target = [draw.randint(1, 99) for _ in range(4)], draw.randint(10, 100)
+        if countdown_terse.solvable(numbers, target):
+            countdown_terse.tell(numbers, target)
+        else:
+            with pytest.raises(Unsolved):
+                countdown_terse.tell(numbers, target)
     for numbers, target in (([1, 1, 1], 9), ([1, 2], 3), ([5, 5, 5, 5], 999)):
         with pytest.raises(Unsolved):
             countdown_terse.tell(numbers, target)
