@@ -38,12 +38,13 @@ def write_card(run: Path) -> Path:
     return path
 
 
-def render(run: Path) -> str:
-    """The card of a finished run: metadata the Hub reads, then Markdown. The same run gives the same bytes.
+def render(run: Path, recorded: dict[str, Any] | None = None) -> str:
+    """The card of a finished run: metadata the Hub reads, then Markdown; `recorded` is added to its manifest's keys.
 
-    Raises UserError where the folder is no finished run.
+    The same run gives the same bytes. Raises UserError where the folder is no finished run.
     """
     facts = read_facts(run)
+    facts = facts._replace(manifest=facts.manifest | (recorded or {}))
     parts = [
         f"---\n{_yaml(_metadata(facts))}---",
         f"# {text(facts.recipe['name'])}",

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from cards.markdown import text
+
 Training = Literal["allowed", "conditions", "forbidden", "unknown"]
 
 
@@ -247,3 +249,11 @@ def clashes(licenses: Sequence[str], teachers: Sequence[str] = ()) -> tuple[str,
         if terms.training == "forbidden":
             found.append(f"{model}: {terms.terms} ({terms.source})")
     return tuple(found)
+
+
+def clash_text(clashing: Sequence[str], *, allowed: bool) -> list[str]:
+    """What a card says of licences that clash, as Markdown paragraphs; `allowed`: whoever published it knew and went on."""
+    if not clashing:
+        return []
+    known = "\n\nIt is published all the same, by decision of whoever pushed it (`--allow-license-clash`)." if allowed else ""
+    return ["**These do not go together:**\n\n" + "\n".join(f"- {text(c, 500)}" for c in clashing) + known]

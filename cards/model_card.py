@@ -3,112 +3,82 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from cards import training_sections as sections
 from cards.dataset_card import HAND_CLOSE, HAND_HINT, HAND_OPEN
 from cards.licenses import tag
-from cards.markdown import block, code, number, table, text
+from cards.markdown import block, text
 from cards.public import public_text
 from cards.run_facts import read_json
 
-# What training leaves beside the weights. Every key may be missing, and its section is then missing from the card:
-#   name, description     text
-#   base                  {"model", "revision", "license"}
-#   data                  [{"name", "sha256", "rows", "license"}]        what it was trained on
-#   settings, hardware    {name: value}                                  as they took effect
-#   curve                 [{"step", "loss", ...}]                        in order of steps
-#   evaluations           [{"suite", "metric", "value", "low", "high"}]  with the interval, in the metric's own unit
-#   chat_template         text;  thinking: how the thinking is marked, text;  limits: text
-#   command, factory      what made it, and its version
+# What a training leaves beside the weights, as factory.distilling writes it. A key that is missing leaves its part of the card out:
+#   name, method, config, description, limits, command, factory      text
+#   base                  {"name", "commit", "license"}
+#   data                  {"name", "digest", "kept", "in", "dropped", "tokens", "learned_tokens", "sources", "teacher"}
+#   settings, hardware, libraries, training    {name: value}         as they took effect
+# Beside it: metrics.jsonl (a line a step), evals/*.json (results of `factory eval`), chat_template.jinja.
 TRAINING_MANIFEST = "training_manifest.json"
-_CURVE_POINTS = 12
 
 
-def render_model_card(folder: Path) -> str:
-    """The card of the model in `folder`: metadata the Hub reads, then Markdown. Raises UserError for a broken manifest."""
-    found: dict[str, Any] = read_json(folder, TRAINING_MANIFEST) if (folder / TRAINING_MANIFEST).is_file() else {}
+def render_model_card(folder: Path, recorded: dict[str, Any] | None = None) -> str:
+    """The card of the model in `folder`: metadata the Hub reads, then Markdown; `recorded` is added to its manifest's keys.
+
+    Raises UserError for a broken manifest.
+    """
+    found = (read_json(folder, TRAINING_MANIFEST) if (folder / TRAINING_MANIFEST).is_file() else {}) | (recorded or {})
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    sections = (
-        ("Base model", _base(found.get("base"))),
-        ("Trained on", _data(found.get("data"))),
-        ("Settings", _pairs(found.get("settings"))),
-        ("Hardware", _pairs(found.get("hardware"))),
-        ("Training curve", _curve(found.get("curve"))),
-        ("Evaluation", _evaluations(found.get("evaluations"))),
-        ("Chat template and thinking", _template(found)),
+    parts_of_it = (
+        ("Base model", sections.pairs(found.get("base"))),
+        ("Trained on", sections.trained_on(found.get("data"))),
+        ("Settings", sections.pairs(found.get("settings"))),
+        ("Training", sections.pairs(found.get("training"))),
+        ("Hardware", sections.pairs(found.get("hardware"))),
+        ("Training curve", sections.curve(folder)),
+        ("Evaluation", sections.evaluations(folder)),
+        ("Chat template and thinking", sections.template(folder, found)),
+        ("Licences", sections.licences(found)),
         ("Limits", text(found["limits"], 5000) if "limits" in found else None),
         ("How it was made", _made(found)),
     )
     parts = [
         f"---\n{yaml.safe_dump(_metadata(found), sort_keys=False, allow_unicode=True, width=120)}---",
         f"# {text(found.get('name', folder.resolve().name))}",
-        text(found.get("description", f"A {config.get('model_type', 'language')} model."), 2000),
+        text(found.get("description", _described(found, config)), 2000),
         *([] if found else ["How it was trained is not recorded in this folder."]),
         f"{HAND_OPEN}\n{HAND_HINT}\n{HAND_CLOSE}",
-        *(f"## {title}\n\n{content}" for title, content in sections if content),
+        *(f"## {title}\n\n{content}" for title, content in parts_of_it if content),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def training_licenses(found: dict[str, Any]) -> list[str]:
-    """The licences of the base model and of every data set in a training manifest; "unknown" where one is not named."""
-    base = [found["base"]] if found.get("base") else []
-    return [str(part.get("license", "unknown")) for part in [*base, *found.get("data", [])]]
+def _described(found: dict[str, Any], config: dict[str, Any]) -> str:
+    kind = f"A {config.get('model_type', 'language')} model"
+    ways = {"sft": "fine-tuned on reasoning traces", "grpo": "trained by reinforcement with verifiable rewards"}
+    made = ways.get(found.get("method", ""), "")
+    base = f" from {public_text(found['base']['name'])}" if found.get("base", {}).get("name") else ""
+    return f"{kind}, {made}{base}." if made else f"{kind}."
 
 
 def _metadata(found: dict[str, Any]) -> dict[str, Any]:
-    base, license_tag = found.get("base", {}), tag(training_licenses(found))
+    name, license_tag = found.get("base", {}).get("name", ""), tag(sections.training_licenses(found))
     return {
         "license": license_tag.license,
         **({"license_name": license_tag.name} if license_tag.name else {}),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        **({"base_model": base["model"]} if "/" in base.get("model", "") and not base["model"].startswith(("/", ".", "~")) else {}),
+        **({"base_model": name} if is_repository(name) else {}),
         "tags": ["reasoning", "chain-of-thought", "cot-factory"],
     }
 
 
-def _base(base: dict[str, Any] | None) -> str | None:
-    return _pairs({key: base[key] for key in ("model", "revision", "license") if base.get(key)}) if base else None
-
-
-def _data(data: list[dict[str, Any]] | None) -> str | None:
-    columns = ("name", "rows", "license", "sha256")
-    rows = [[code(public_text(str(part.get(c, "")))) for c in columns] for part in data or []]
-    return table(columns, rows, right=(1,)) if rows else None
-
-
-def _pairs(values: dict[str, Any] | None) -> str | None:
-    rows = [[code(key), code(public_text(v if isinstance(v, str) else json.dumps(v)))] for key, v in (values or {}).items()]
-    return table(["", "in effect"], rows) if rows else None
-
-
-def _curve(points: list[dict[str, Any]] | None) -> str | None:
-    """At most twelve points, evenly spaced, the first and the last among them."""
-    if not points:
-        return None
-    last = len(points) - 1
-    shown = [points[i] for i in sorted({round(n * last / (_CURVE_POINTS - 1)) for n in range(_CURVE_POINTS)})]
-    names = [name for name in points[0] if isinstance(points[0][name], int | float)]
-    rows = [[f"{p[n]:.4g}" if isinstance(p.get(n), float) else number(p.get(n)) for n in names] for p in shown]
-    return table([text(n) for n in names], rows, right=range(len(names)))
-
-
-def _evaluations(found: list[dict[str, Any]] | None) -> str | None:
-    def interval(one: dict[str, Any]) -> str:
-        return f"{one['low']:.4g} to {one['high']:.4g}" if {"low", "high"} <= set(one) else "not measured"
-
-    rows = [[code(one["suite"]), code(one["metric"]), f"{one['value']:.4g}", interval(one)] for one in found or []]
-    return table(["suite", "metric", "value", "interval"], rows, right=(2,)) if rows else None
-
-
-def _template(found: dict[str, Any]) -> str | None:
-    parts = [text(found["thinking"], 1000)] if found.get("thinking") else []
-    parts += [block(found["chat_template"], "jinja")] if found.get("chat_template") else []
-    return "\n\n".join(parts) or None
+def is_repository(name: str) -> bool:
+    """Is this the name of a repository of the Hub, and no path on somebody's disk?"""
+    return bool(re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name)) and not Path(name).exists()
 
 
 def _made(found: dict[str, Any]) -> str | None:

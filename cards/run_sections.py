@@ -107,7 +107,6 @@ def licences(facts: RunFacts) -> str:
         ]
         for s in facts.manifest["sources"]
     ]
-    clashes = licenses.clashes(names, teachers)
     return "\n\n".join(
         [
             _tag_sentence(names),
@@ -120,7 +119,7 @@ def licences(facts: RunFacts) -> str:
                     for t in [licenses.teacher_terms(m)]
                 ],
             ),
-            *(["**These do not go together:**\n\n" + "\n".join(f"- {text(c, 500)}" for c in clashes)] if clashes else []),
+            *licenses.clash_text(licenses.clashes(names, teachers), allowed="license_clash_allowed" in facts.manifest),
             "Facts read from the texts named, not legal advice.",
         ]
     )

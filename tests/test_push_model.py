@@ -21,23 +21,40 @@ from curation.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
 REPO = "tester/student"
+SOURCES = [{"name": "sums", "license": "mit", "revision": "0123", "rows": 1200, "path_or_repo": "/home/me/sums.jsonl"}]
 TRAINING: dict[str, Any] = {
     "name": "student",
+    "method": "sft",
+    "base": {"name": "org/base", "commit": "abc", "license": "apache-2.0"},
+    "data": {
+        "name": "/home/me/runs/sums-0123",
+        "digest": "0123",
+        "sources": SOURCES,
+        "teacher": {
+            "spec": "openai:deepseek-ai/DeepSeek-R1@http://localhost:1",
+            "model": "deepseek-ai/DeepSeek-R1",
+            "revision": "",
+        },
+        "step": "tokenise",
+        "unit": "examples",
+        "in": 1300,
+        "kept": 1200,
+        "dropped": {"too_long": 100},
+    },
+    "settings": {"learning_rate": 1e-5, "epochs": 3, "chat_template": "/home/me/t.jinja"},
+    "training": {"steps": 100, "tokens": 10, "first_loss": 2.0, "last_loss": 0.02},
+    "hardware": {"gpu": "H100", "gpus": 1},
+    "end_of_turn": "<|im_end|>",
     "description": "A student | of <b>sums</b>.",
-    "base": {"model": "org/base", "revision": "abc", "license": "apache-2.0"},
-    "data": [{"name": "/home/me/runs/sums-0123", "rows": 1200, "license": "mit", "sha256": "0123"}],
-    "settings": {"learning_rate": 1e-5, "epochs": 3, "data": "/home/me/runs/sums-0123"},
-    "hardware": {"gpus": "1 x H100"},
-    "curve": [{"step": n, "loss": 2.0 / n, "note": "x"} for n in range(1, 101)],
-    "evaluations": [
-        {"suite": "aime25", "metric": "pass@1", "value": 0.25, "low": 0.1, "high": 0.4},
-        {"suite": "gpqa", "metric": "pass@1", "value": 0.5},
-    ],
-    "chat_template": "{% for m in messages %}```{{ m }}{% endfor %}",
-    "thinking": "The thinking stands between <think> and </think>.",
     "limits": "Sums only.",
     "command": "factory distill /home/me/runs/sums-0123 --student org/base",
     "factory": "0.1.0",
+}
+RESULT = {
+    "result": 1,
+    "suite": {"name": "aime25", "questions": 30},
+    "settings": {"samples": 4},
+    "scores": {"questions": 30, "pass@1": {"value": 0.25, "questions_interval": [0.1, 0.4]}, "tokens": None},
 }
 
 
@@ -60,7 +77,13 @@ def model(tmp_path: Path) -> Path:
 
 
 def record(model: Path, **changes: Any) -> None:
+    """What training and two commands after it leave."""
     (model / "training_manifest.json").write_text(json.dumps(TRAINING | changes), "utf-8")
+    lines = [{"step": n, "loss": 2.0 / n, "note": "x"} for n in range(1, 101)]
+    (model / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    (model / "chat_template.jinja").write_text("{% for m in messages %}```{{ m }}{% endfor %}", "utf-8")
+    (model / "evals").mkdir(exist_ok=True)
+    (model / "evals" / "aime25.json").write_text(json.dumps(RESULT), "utf-8")
 
 
 def send(hub: Hub, model: Path, **options: bool) -> Any:
@@ -73,7 +96,9 @@ def test_a_model_is_published_whole_and_without_what_training_left(hub: Hub, mod
     assert hub.repos == {} and not (model / "README.md").exists()
     result = send(hub, model)
     held = hub.main(REPO)
-    assert set(held) == {".gitattributes", "README.md", "config.json", "model.safetensors", "training_manifest.json"}
+    ours = {"README.md", "config.json", "model.safetensors", "training_manifest.json", "loss.svg"}
+    assert set(held) == {".gitattributes", *ours, "metrics.jsonl", "chat_template.jinja", "evals/aime25.json"}
+    assert held["loss.svg"].startswith(b"<svg") and b"loss from 2 to 0.02 over 100 steps" in held["loss.svg"]
     assert held["model.safetensors"] == (model / "model.safetensors").read_bytes()
     assert b"/home/me" not in held["training_manifest.json"] + held["README.md"]
     assert result.url == f"{hub.url}/{REPO}" and wish.uploaded == result.uploaded
@@ -87,10 +112,11 @@ def test_the_card_is_written_from_the_record(model: Path) -> None:
     card = render_model_card(model)
     data, _ = split_card(str(ModelCard(card)))  # as huggingface_hub reads it
     assert (data["license"], data["base_model"], data["library_name"]) == ("apache-2.0", "org/base", "transformers")
-    assert "| `aime25` | `pass@1` | 0.25 | 0.1 to 0.4 |" in card and "| `gpqa` | `pass@1` | 0.5 | not measured |" in card
-    assert "| `sums-0123` | `1200` | `mit` | `0123` |" in card and "| `learning_rate` | `1e-05` |" in card
+    assert "| `aime25` | 30 | `pass@1` | 25.0% | 10.0% to 40.0% |" in card and '`aime25` with `{"samples": 4}`' in card
+    assert "| `sums` | `mit` | `0123` |" in card and "| `learning_rate` | `1e-05` |" in card
+    assert "| `DeepSeek-R1` | MIT | **allowed** |" in card and "A turn ends with `<|im_end|>`." in card.replace("\\|", "|")
     curve = card.split("## Training curve")[1].split("##")[0]
-    assert "| 1 | 2 |" in curve and "| 100 | 0.02 |" in curve and curve.count("\n| ") == 14
+    assert "| 1 | 2 |" in curve and "| 100 | 0.02 |" in curve and curve.count("\n| ") == 14 and "(loss.svg)" in curve
     assert "````jinja" in card and "A student \\| of &lt;b&gt;sums&lt;/b&gt;." in card
     assert "factory distill sums-0123 --student org/base" in card
 
@@ -144,10 +170,13 @@ def test_metadata_that_the_hub_refuses_is_said(hub: Hub, model: Path) -> None:
 
 
 def test_licences_that_clash_and_folders_without_weights_are_refused(hub: Hub, model: Path) -> None:
-    record(model, data=[{"name": "d", "license": "cc-by-sa-4.0"}, {"name": "e", "license": "cc-by-nc-4.0"}])
+    clashing = [s | {"license": name} for s in SOURCES for name in ("cc-by-sa-4.0", "cc-by-nc-4.0")]
+    record(model, data=TRAINING["data"] | {"sources": clashing})
     with pytest.raises(UserError, match="--allow-license-clash"):
         send(hub, model)
     send(hub, model, allow_license_clash=True)
+    assert len(json.loads(hub.main(REPO)["training_manifest.json"])["license_clash_allowed"]) == 1
+    assert b"These do not go together" in (card := hub.main(REPO)["README.md"]) and b"by decision of whoever pushed it" in card
     (model / "model.safetensors").unlink()
     with pytest.raises(UserError, match="holds no weights"):
         send(hub, model)
