@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,40 +18,86 @@ _DECIDES = {
     "decontaminate": ("clean.benchmarks", "clean.rule", "clean.ngram", "clean.fuzzy_ratio"),
     "check gold": ("clean.check_gold", "clean.pass_rate"),
     "replay": ("teacher",),
+    "sample": ("sample", "teacher", "prompt", "system"),
     "sound": ("traces", "sample", "teacher", "prompt", "system"),
     "verify": ("verify", "choose.outcomes", "choose.without_gold", "teacher", "sample", "prompt", "system"),
     "choose": ("choose",),
     "solve": ("choose", "traces", "verify", "teacher", "sample", "prompt", "system"),
     "select": ("select", "clean.pass_rate", "choose"),
 }
-_SHOWN = 5  # ids printed of each group
+_HEAD = 300  # characters of a question
 
 
-class Side(NamedTuple):
-    """One of two runs."""
+class Change(NamedTuple):
+    """A value that is not the same; None where a side has none."""
 
+    name: str
+    before: Any
+    after: Any
+
+
+class Moved(NamedTuple):
+    """A problem whose examples are not the same in both runs."""
+
+    what: str  # left, entered, or changed: in both sets, with other traces
+    problem_id: str
+    question: str  # its first characters
+    source: str
+    step: str  # the step that dropped it, or the trace of it, in the run that lacks it
+    reason: str
+    causes: tuple[str, ...]  # settings of that step that differ; empty: an earlier step, the input or a version
+    traces_before: tuple[str, ...]  # ids of the traces in its examples
+    traces_after: tuple[str, ...]
+
+
+class Difference(NamedTuple):
+    """Two runs, side by side."""
+
+    names: tuple[str, str]
+    settings: list[Change]
+    versions: list[Change]
+    funnel: list[Change]  # rows kept by each step
+    examples: Change
+    problems: Change
+    same: int  # problems with the same examples
+    moved: list[Moved]
+
+
+class _Side(NamedTuple):
     folder: Path
     recipe: dict[str, Any]  # dotted key -> value
     manifest: dict[str, Any]
-    examples: dict[str, frozenset[str]]  # problem id -> its examples' ids
+    funnel: dict[str, int]  # step -> kept
+    problems: dict[str, tuple[str, ...]]  # problem id -> its examples' traces
 
 
-def diff_runs(one: Path, other: Path) -> str:
-    """What changed from run `one` to run `other`, as text. Raises UserError for a folder that is no finished run."""
+def compare_runs(one: Path, other: Path) -> Difference:
+    """What changed from run `one` to run `other`. Raises UserError for a folder that is no finished run."""
     before, after = _side(one), _side(other)
-    settings = dict(_changes(before.recipe, after.recipe))
-    lines = [f"{key}: {_short(a)} -> {_short(b)}" for key, (a, b) in settings.items()] or ["the recipes are the same"]
-    lines += list(_versions(before.manifest, after.manifest))
-    return "\n".join([*lines, "", *_funnels(one, other), "", *_problems(before, after, list(settings))])
+    settings = list(_changes(before.recipe, after.recipe))
+    return Difference(
+        (one.resolve().name, other.resolve().name),
+        settings,
+        list(_versions(before.manifest, after.manifest)),
+        [Change(s, before.funnel.get(s), after.funnel.get(s)) for s in dict.fromkeys([*before.funnel, *after.funnel])],
+        Change("examples", *(sum(map(len, side.problems.values())) for side in (before, after))),
+        Change("problems", len(before.problems), len(after.problems)),
+        sum(after.problems.get(p) == traces for p, traces in before.problems.items()),
+        _moved(before, after, [change.name for change in settings]),
+    )
 
 
-def _side(folder: Path) -> Side:
+def _side(folder: Path) -> _Side:
     if not (folder / "manifest.json").is_file():
         raise UserError(f"{folder} is no finished run: it has no manifest.json; finish it with `factory build`")
-    recipe = dict(_flat(json.loads((folder / "recipe.json").read_text("utf-8"))))
-    rows = pl.scan_parquet(folder / "dataset" / "*.parquet").select("problem_id", "id").collect()
-    examples = {p: frozenset(ids) for p, ids in rows.group_by("problem_id").agg("id").iter_rows()}
-    return Side(folder, recipe, json.loads((folder / "manifest.json").read_text("utf-8")), examples)
+    recipe, manifest, funnel = (json.loads((folder / f"{n}.json").read_text("utf-8")) for n in ("recipe", "manifest", "funnel"))
+    rows = _dataset(folder).select("problem_id", "trace_id").collect()
+    examples = {p: tuple(sorted(ids)) for p, ids in rows.group_by("problem_id", maintain_order=True).agg("trace_id").iter_rows()}
+    return _Side(folder, dict(_flat(recipe)), manifest, {line["step"]: line["kept"] for line in funnel}, examples)
+
+
+def _dataset(folder: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(folder / "dataset" / "*.parquet")
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -63,68 +108,69 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, value
 
 
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
     for key in dict.fromkeys([*before, *after]):
         if before.get(key) != after.get(key):
-            yield key, (before.get(key), after.get(key))
+            yield Change(key, before.get(key), after.get(key))
 
 
-def _versions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+def _versions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
     """Sources, benchmarks, verifier and libraries that are not the same: what changes a row without any setting."""
     for name in ("factory", "verifier", "python"):
         if before[name] != after[name]:
-            yield f"{name}: {before[name]} -> {after[name]}"
-    for library, (a, b) in _changes(before["libraries"], after["libraries"]):
-        yield f"{library}: {a} -> {b}"
+            yield Change(name, before[name], after[name])
+    yield from _changes(before["libraries"], after["libraries"])
     for group in ("sources", "benchmarks"):
         old, new = ({row["name"]: row["revision"] for row in side[group]} for side in (before, after))
-        for name, (a, b) in _changes(old, new):
-            yield f"{group.removesuffix('s')} {name}: {a} -> {b}"
+        for change in _changes(old, new):
+            yield change._replace(name=f"{group.removesuffix('s')} {change.name}")
 
 
-def _funnels(one: Path, other: Path) -> Iterator[str]:
-    old, new = ({line["step"]: line for line in json.loads((run / "funnel.json").read_text("utf-8"))} for run in (one, other))
-    steps = list(dict.fromkeys([*old, *new]))
-    yield f"{'step':<24} {'kept before':>12} {'kept after':>12}"
-    for step in steps:
-        a, b = (str(f"{side[step]['kept']:,}") if step in side else "-" for side in (old, new))
-        yield f"{step:<24} {a:>12} {b:>12}"
+def _moved(before: _Side, after: _Side, settings: list[str]) -> list[Moved]:
+    gone = [p for p in before.problems if p not in after.problems]
+    came = [p for p in after.problems if p not in before.problems]
+    changed = [p for p, traces in before.problems.items() if p in after.problems and after.problems[p] != traces]
+    asked = _questions(before, [*gone, *changed]) | _questions(after, came)
+    groups = (("left", gone, _dropped(after, "problems", gone)), ("entered", came, _dropped(before, "problems", came)))
+    rows = [(what, p, why.get(p, ("source", "not_there"))) for what, problems, why in groups for p in problems]
+    rows += [("changed", p, why) for p, why in _changed(before, after, changed)]
+    return [
+        Moved(
+            *(what, p, *asked[p], *why, causes(why[0], settings)),
+            traces_before=before.problems.get(p, ()),
+            traces_after=after.problems.get(p, ()),
+        )
+        for what, p, why in rows
+    ]
 
 
-def _problems(before: Side, after: Side, settings: list[str]) -> Iterator[str]:
-    same = [p for p in before.examples if p in after.examples]
-    changed = [p for p in same if before.examples[p] != after.examples[p]]
-    yield f"{sum(map(len, before.examples.values())):,} examples of {len(before.examples):,} problems before"
-    yield f"{sum(map(len, after.examples.values())):,} examples of {len(after.examples):,} problems after"
-    yield f"{len(same) - len(changed):,} problems have the same examples, {len(changed):,} others{_ids(changed)}"
-    left = [p for p in before.examples if p not in after.examples]
-    entered = [p for p in after.examples if p not in before.examples]
-    yield from _reasons("left", "dropped there by", left, after, settings)
-    yield from _reasons("entered", "dropped before by", entered, before, settings)
+def _changed(before: _Side, after: _Side, problems: list[str]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Why a trace of each is not in the later set; where all of them are, why the new one was not in the earlier."""
+    lost = {p: [t for t in before.problems[p] if t not in after.problems[p]] for p in problems}
+    new = {p: [t for t in after.problems[p] if t not in before.problems[p]] for p in problems}
+    of_lost = _dropped(after, "traces", [t for traces in lost.values() for t in traces])
+    of_new = _dropped(before, "traces", [t for traces in new.values() for t in traces])
+    for p in problems:
+        first, why = (lost[p][0], of_lost) if lost[p] else (new[p][0], of_new)
+        yield p, why.get(first, ("sample", "not_there"))
 
 
-def _reasons(what: str, said: str, problems: list[str], where: Side, settings: list[str]) -> Iterator[str]:
-    """Problems by the step and reason for which the run that lacks them dropped them, and which of its settings differ."""
-    yield f"{len(problems):,} problems {what}"
-    rejected = pl.scan_parquet(where.folder / "rejected" / "problems.parquet").select("id", "step", "reason").collect()
-    why = {row: (step, reason) for row, step, reason in rejected.iter_rows()}
-    found = Counter(why.get(p, ("source", "not_there")) for p in problems)
-    for (step, reason), count in sorted(found.items(), key=lambda item: (-item[1], item[0])):
-        ids = [p for p in problems if why.get(p, ("source", "not_there")) == (step, reason)]
-        cause = ", ".join(_causes(step, settings)) or "no setting of that step: an earlier step, the input or a version"
-        yield f"  {count:,} {said} {step}: {reason}; {cause}{_ids(ids)}"
+def _dropped(side: _Side, table: str, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Step and reason for which a run dropped each of these; absent for those that it never had."""
+    wanted = pl.Series(list(ids), dtype=pl.String).implode()
+    rows = pl.scan_parquet(side.folder / "rejected" / f"{table}.parquet").select("id", "step", "reason")
+    return {row: (step, reason) for row, step, reason in rows.filter(pl.col("id").is_in(wanted)).collect().iter_rows()}
 
 
-def _causes(step: str, settings: list[str]) -> list[str]:
+def _questions(side: _Side, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The beginning of each question, and its source."""
+    wanted = pl.Series(list(ids), dtype=pl.String).implode()
+    rows = _dataset(side.folder).filter(pl.col("problem_id").is_in(wanted))
+    heads = rows.select("problem_id", pl.col("problem").str.slice(0, _HEAD), pl.col("source").fill_null("")).collect()
+    return {p: (question, source) for p, question, source in heads.iter_rows()}
+
+
+def causes(step: str, settings: list[str]) -> tuple[str, ...]:
+    """Those of the changed settings that decide what this step does."""
     prefixes = _DECIDES.get(step.split()[0] if step.startswith("select") else step, ("source", "limit"))
-    return [key for key in settings if key.startswith(prefixes)]
-
-
-def _ids(problems: list[str]) -> str:
-    more = " ..." if len(problems) > _SHOWN else ""
-    return f" ({' '.join(problems[:_SHOWN])}{more})" if problems else ""
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 100 else f"{text[:97]}..."
+    return tuple(key for key in settings if key.startswith(prefixes))

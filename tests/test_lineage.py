@@ -8,7 +8,7 @@ import pytest
 
 from curation.errors import UserError
 from factory.build import build
-from factory.diff import diff_runs
+from factory.diff_shown import diff_runs
 from factory.lineage import row_history
 from factory.recipe import Changes, load_recipe
 
