@@ -57,14 +57,9 @@ def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-_workers = click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=os.cpu_count() or 1,
-    show_default="cores",
-    metavar="N",
-    help="Verifier processes.",
-)
+def _workers(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    cores = os.cpu_count() or 1
+    return click.option("--workers", type=click.IntRange(1), default=cores, show_default="cores", metavar="N", help=what)
 
 
 @cli.command()
@@ -98,7 +93,8 @@ def cached(recipe: str, runs: Path, problem: str, index: int, **changes: Any) ->
 @cli.command()
 @recipe_options
 @click.option("--out", type=Path, metavar="DIR", help="Write the run here instead of RUNS/<recipe>-<hash>.")
-@_workers
+@_workers("Verifier processes; with --executor, tasks at a time.")
+@click.option("--executor", type=click.Choice(["local", "slurm", "ray"]), help="Do the shards in processes, or on a cluster.")
 @click.option("--budget-usd", type=click.FloatRange(0, min_open=True), metavar="X", help="Spend no more on samples in this call.")
 @click.option("--budget-tokens", type=click.IntRange(1), metavar="N", help="Use no more tokens for samples in this call.")
 def build(
@@ -106,6 +102,7 @@ def build(
     runs: Path,
     out: Path | None,
     workers: int,
+    executor: Any,
     budget_usd: float | None,
     budget_tokens: int | None,
     **changes: Any,
@@ -113,13 +110,19 @@ def build(
     """Build the curated data set; call it again to go on after a stop, or to get what is there."""
     from factory.build import build as build_run
     from factory.describe import run_summary
+    from factory.executors import Submitted
     from factory.recipe import Changes, load_recipe
     from factory.rounds import Budget
 
     budget = Budget(budget_usd, budget_tokens)
     command = shlex.join(["factory", *sys.argv[1:]])
+    where = None if (executor, workers) == ("local", 1) else executor
     resolved = load_recipe(recipe, Changes(**changes))
-    click.echo(run_summary(build_run(resolved, runs=runs, out=out, workers=workers, command=command, budget=budget)))
+    try:
+        run = build_run(resolved, runs=runs, out=out, workers=workers, command=command, budget=budget, executor=where)
+        click.echo(run_summary(run))
+    except Submitted as told:
+        click.echo(told)
 
 
 @cli.command()
@@ -130,7 +133,7 @@ def build(
 @click.option("--out", type=Path, metavar="FILE", help="Write rows with verdicts, or findings, to a .jsonl or .parquet.")
 @click.option("--explain", type=click.IntRange(0), metavar="ROW", help="Show how this row, counted from 0, is judged.")
 @click.option("--audit", is_flag=True, help="List golds in doubt: refused, outvoted by most models, or in conflict.")
-@_workers
+@_workers("Verifier processes.")
 def verify(file: Path, out: Path | None, explain: int | None, audit: bool, **how: Any) -> None:
     """Grade the responses in FILE (.jsonl, .jsonl.gz, .parquet, .csv) against their golds."""
     from factory.grading import Wanted, audit_file, explain_row, grade_file
@@ -157,11 +160,12 @@ def why(run: Path, row: str) -> None:
 @cli.command()
 @click.argument("run", type=Path)
 @click.argument("other", type=Path)
-def diff(run: Path, other: Path) -> None:
+@click.option("--html", type=Path, metavar="FILE", help="Write it in full as a page too, to be searched in a browser.")
+def diff(run: Path, other: Path, html: Path | None) -> None:
     """Compare RUN with OTHER: settings, versions, and which problems entered, left or changed, with the reason."""
-    from factory.diff import diff_runs
+    from factory.diff_shown import diff_runs
 
-    click.echo(diff_runs(run, other))
+    click.echo(diff_runs(run, other, html))
 
 
 @cli.command()
@@ -192,12 +196,34 @@ def view(run: Path, port: int, no_browser: bool) -> None:
 @cli.command()
 @click.argument("data", metavar="RUN_OR_DATASET")
 @click.option("--student", required=True, metavar="MODEL", help="A model folder, or a repository of the Hub.")
-@click.option("--config", metavar="NAME", help="A preset (r1-distill, openr1-distill, s1, limo) or the path of a .yaml.")
+@click.option(
+    "--config", metavar="NAME", help="A preset (r1-distill-7b, openr1-distill-7b, s1-32b, limo-32b, ...) or the path of a .yaml."
+)
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change any setting; repeatable.")
 @click.option("--runs", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where students are kept.")
 @click.option("--out", type=Path, metavar="DIR", help="Write the model here instead of RUNS/students/<student>-<config>-<hash>.")
-def distill(data: str, student: str, config: str | None, assignments: tuple[str, ...], runs: Path, out: Path | None) -> None:
+@click.option("--plan", is_flag=True, help="Say what each layout needs in memory and time, recommend one, and train nothing.")
+@click.option("--gpus", type=click.IntRange(1), metavar="N", help="Plan for N GPUs instead of those that are visible.")
+@click.option("--gpu-memory-gib", type=click.FloatRange(1), metavar="X", help="Plan for GPUs of X GiB each.")
+def distill(
+    data: str,
+    student: str,
+    config: str | None,
+    assignments: tuple[str, ...],
+    runs: Path,
+    out: Path | None,
+    plan: bool,
+    gpus: int | None,
+    gpu_memory_gib: float | None,
+) -> None:
     """Train a student on verified examples; call it again to go on from the last checkpoint."""
+    if plan:
+        from factory.distill_plan import Machine, plan_student
+
+        click.echo(plan_student(data, student, config, assignments, Machine(gpus, gpu_memory_gib), runs=runs))
+        return
+    if gpus or gpu_memory_gib:
+        raise click.UsageError("--gpus and --gpu-memory-gib say what to plan for; use them with --plan")
     from factory.distilling import distill as train_student
     from factory.distilling import student_summary
 
@@ -229,7 +255,7 @@ def grpo(data: str, student: str, config: str | None, assignments: tuple[str, ..
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="samples, temperature, max_tokens, ...; repeatable.")
 @click.option("--runs", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where samples are kept.")
 @click.option("--out", type=Path, metavar="FILE", help="Write the result here instead of RUNS/evals/<model>-<suite>-<hash>.json.")
-@_workers
+@_workers("Verifier processes.")
 def evaluate(model: str, suite: Path, against: Path | None, **how: Any) -> None:
     """Examine MODEL (a folder, hf:MODEL or openai:MODEL@URL): pass@1, pass@k, majority, with intervals."""
     from factory.comparing import read_result, result_table

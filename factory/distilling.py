@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,16 +21,22 @@ from factory.recipe import CONFIGS
 from factory.run import locked
 from factory.steps import Piece
 from factory.teachers import identity as identify
-from factory.teachers import parse_teacher
+from factory.teachers import keeper, parse_teacher
 from factory.tokenising import Examples, gate_cases, open_examples, tokenise
+from training.launch import Means, launch
+from training.mfu import lengths, read_shape
 from training.parity import check, probes, replaced, require
+from training.plan import resolved
 from training.settings import load
-from training.sft import Trained, last_checkpoint, train
+from training.sft import Trained, last_checkpoint, liger_installed, train
 from training.sft_settings import SftSettings
 from training.students import Student, open_student
+from training.visible import hardware as visible_hardware
 
 LIBRARIES = ("accelerate", "cot-factory", "datasets", "numpy", "safetensors", "tokenizers", "torch", "transformers", "trl")
 MANIFEST = "training_manifest.json"
+DEEPSPEED = CONFIGS / "deepspeed"
+KEEPER = (sys.executable, "-I", str(Path(keeper.__file__)))
 
 
 def distill(
@@ -57,13 +64,18 @@ def distill(
         cases = gate_cases(rows)
         found = [*replaced(opened.base, opened.tokenizer, probes(cases)), *check(cases, work / "served", opened.tokenizer)]
         require(found, "before training")
+        files = sorted(rows.folder.glob("rows-*.parquet"))
+        decided = resolved(read_shape(opened.base), settings, visible_hardware(), lengths(files), liger_installed=liger_installed())
         if last := last_checkpoint(work / "checkpoints"):
             say(f"train: going on from {last.name}")
         fresh = work / "model"
         shutil.rmtree(fresh, ignore_errors=True)
-        trained = train(sorted(rows.folder.glob("rows-*.parquet")), opened, settings, work, fresh, _teller())
+        if decided.strategy == "single":
+            trained = train(files, opened, decided, work, fresh, _teller())
+        else:
+            trained = launch(files, opened, decided, work, fresh, _teller(), Means(KEEPER, DEEPSPEED))
         require(check(cases, fresh, opened.tokenizer), "after training")
-        record = _manifest(examples, opened, settings, config_name(config), rows, trained, command) | {
+        record = _manifest(examples, opened, decided, config_name(config), rows, trained, command) | {
             "name": name,
             "revision": revision,
         }
@@ -147,15 +159,16 @@ def _manifest(
         "training": trained._asdict(),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "python": platform.python_version(),
-        "hardware": hardware(),
+        "hardware": hardware(settings.processes or 1),
     }
 
 
-def hardware() -> dict[str, Any]:
+def hardware(processes: int = 1) -> dict[str, Any]:
+    """What it was trained on; one process a GPU."""
     import torch
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-    return {"gpu": gpu, "gpus": int(gpu is not None), "cpus": os.cpu_count(), "platform": platform.platform()}
+    return {"gpu": gpu, "gpus": processes if gpu else 0, "cpus": os.cpu_count(), "platform": platform.platform()}
 
 
 def student_summary(folder: Path) -> str:

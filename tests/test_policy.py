@@ -18,7 +18,7 @@ ALLOWED = {
     "factory": {"factory", "training", "cards", "curation"},
 }
 FLAGS = {
-    "distill": {"--student", "--config", "--set", "--runs", "--out"},
+    "distill": {"--student", "--config", "--set", "--runs", "--out", "--plan", "--gpus", "--gpu-memory-gib"},
     "grpo": {"--student", "--config", "--set", "--runs", "--out"},
     "eval": {"--suite", "--against", "--limit", "--set", "--runs", "--out", "--workers"},
     "list": set(),
@@ -26,11 +26,11 @@ FLAGS = {
     "cached": {"--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs", "--index"},
     "build": {
         *("--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs", "--out", "--workers"),
-        *("--budget-usd", "--budget-tokens"),
+        *("--executor", "--budget-usd", "--budget-tokens"),
     },
     "verify": {"--gold", "--response", "--domain", "--out", "--explain", "--audit", "--workers"},
     "why": set(),
-    "diff": set(),
+    "diff": {"--html"},
     "push": {"--public", "--dry-run", "--allow-license-clash"},
     "view": {"--port", "--no-browser"},
 }

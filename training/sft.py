@@ -1,24 +1,30 @@
-"""Supervised fine-tuning on traces with TRL's SFTTrainer: our rows and our mask, its loop; resumable, one device.
+"""Supervised fine-tuning on traces with TRL's SFTTrainer: our rows and our mask, its loop; resumable, on one device or several.
 
 Rows come tokenised and labelled (`training.rendering`), so TRL renders, masks and cuts nothing. What TRL 1.16 would do otherwise:
 max_length 1,024, weights loaded in the dtype of a string, loss on the whole conversation, and NaN losses hidden in the log.
+Its fused head stays: the loss in tiles, without logits, for learned tokens only; of Liger it allows the layers alone.
+torch.compile is not: rows of every length compile anew, and what it would fuse Liger has fused.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from curation.errors import UserError
+from training.attention import VARLEN, fastest_kernels, register_varlen
+from training.mfu import lengths, read_shape
+from training.plan import resolved
+from training.progress import Tell, forget_after, last_checkpoint, meter, metrics
 from training.sft_settings import SftSettings
 from training.students import Student, generation_config
+from training.visible import hardware
 
-Tell = Callable[[dict[str, Any]], None]
+__all__ = ["Tell", "Trained", "last_checkpoint", "train"]
 
 
 class Trained(NamedTuple):
@@ -35,41 +41,47 @@ class Trained(NamedTuple):
 def train(rows: Sequence[Path], student: Student, settings: SftSettings, work: Path, out: Path, tell: Tell) -> Trained:
     """Train the student and save it to `out`; checkpoints and metrics are in `work`, and a second call goes on from there.
 
-    `rows` are Parquet files with columns input_ids and labels (-100: not learned). `metrics.jsonl` has a line for each step:
-    step, epoch, loss, learning_rate, grad_norm, mean_token_accuracy, tokens, tokens_per_second; `tell` is given each.
-    Raises UserError where the loss is no number any more; the checkpoint before it is kept.
+    `rows` are Parquet files with columns input_ids and labels (-100: not learned). `metrics.jsonl` has a line for each step
+    (training.curves says which keys); `tell` is given each. Every process of a launch calls it; the first writes.
+    Raises UserError where the batch cannot fit, and where the loss is no number any more; the checkpoint before it is kept.
     """
     import torch
     from transformers import AutoModelForCausalLM, PrinterCallback
     from trl import SFTTrainer
 
     _quiet()
-    if torch.cuda.device_count() > 1:
-        raise UserError(
-            f"{torch.cuda.device_count()} GPUs are visible and this trains on one: choose it with CUDA_VISIBLE_DEVICES=0"
-        )
+    shape, cuda = read_shape(student.base), torch.cuda.is_available()
+    settings = resolved(shape, settings, hardware(), lengths(list(rows)), liger_installed=liger_installed())
     work.mkdir(parents=True, exist_ok=True)
     last = last_checkpoint(work / "checkpoints")
-    resumed_at, tokens = _forget_after(work / "metrics.jsonl", last)
-    # Weights and optimiser state in fp32: an update of 1e-5 is lost in bf16's 8 bits. The passes run in bf16 by autocast.
-    model = AutoModelForCausalLM.from_pretrained(student.base, dtype=torch.float32, attn_implementation=settings.attention)
+    arguments = _arguments(settings, work / "checkpoints", cuda=cuda)  # before the model: ZeRO-3 shards it while it loads
+    resumed_at, tokens = forget_after(work / "metrics.jsonl", last, writes=arguments.process_index == 0)
+    model = AutoModelForCausalLM.from_pretrained(student.base, dtype=_loaded_in(settings), attn_implementation=_attention(settings))
     model.config.eos_token_id, model.config.pad_token_id = student.turn.end_id, student.tokenizer.pad_token_id
     model.generation_config = generation_config(student.base, student.tokenizer, student.turn)
+    _fuse(model, settings)
     trainer = SFTTrainer(
         model=model,
-        args=_arguments(settings, work / "checkpoints", cuda=torch.cuda.is_available()),
+        args=arguments,
         train_dataset=_dataset(rows, work / "rows"),
         processing_class=student.tokenizer,
-        callbacks=[_metrics(work / "metrics.jsonl", tokens, tell)],
+        optimizers=(_optimizer(model, settings), None),
+        callbacks=[metrics(work / "metrics.jsonl", tokens, tell, meter(shape, rows, settings))],
     )
     trainer.remove_callback(PrinterCallback)  # `tell` says it
     began = time.monotonic()
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    with fastest_kernels(cuda):
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     seconds = time.monotonic() - began
-    save(trainer.model, student, out)
+    _save_whole(trainer, student, out)
     lines = [json.loads(line) for line in (work / "metrics.jsonl").read_text("utf-8").splitlines()]
-    shutil.copy(work / "metrics.jsonl", out / "metrics.jsonl")
+    if arguments.process_index == 0:
+        shutil.copy(work / "metrics.jsonl", out / "metrics.jsonl")
     return Trained(lines[-1]["step"], lines[-1]["tokens"], seconds, lines[0]["loss"], lines[-1]["loss"], resumed_at)
+
+
+def liger_installed() -> bool:
+    return importlib.util.find_spec("liger_kernel") is not None
 
 
 def _quiet() -> None:
@@ -81,11 +93,47 @@ def _quiet() -> None:
     logging.disable_progress_bar()
 
 
+def _alone_in_bf16(settings: SftSettings) -> bool:
+    """bf16 weights with our fp32 masters. DDP has autocast over fp32 weights; ZeRO and FSDP2 keep masters of their own."""
+    return settings.strategy == "single" and settings.precision == "bf16"
+
+
+def _loaded_in(settings: SftSettings) -> Any:
+    """An update of 1e-5 is lost in bf16's 8 bits, so what the optimiser steps on is fp32, here or in its own copy."""
+    import torch
+
+    own_masters = _alone_in_bf16(settings) or settings.strategy.startswith("zero")
+    return torch.bfloat16 if own_masters else torch.float32
+
+
+def _attention(settings: SftSettings) -> str:
+    if settings.attention == VARLEN:
+        register_varlen()
+    return settings.attention
+
+
+def _fuse(model: Any, settings: SftSettings) -> None:
+    if settings.liger == "on":
+        from liger_kernel.transformers import _apply_liger_kernel_to_instance  # type: ignore[import-not-found,unused-ignore]
+
+        _apply_liger_kernel_to_instance(model, fused_linear_cross_entropy=False, cross_entropy=False)
+
+
+def _optimizer(model: Any, settings: SftSettings) -> Any:
+    """Ours, or None for the trainer's own fused AdamW."""
+    if not _alone_in_bf16(settings):
+        return None
+    from training.masters import master_adamw
+
+    betas = (settings.adam_beta1, settings.adam_beta2)
+    return master_adamw(model, lr=settings.learning_rate, betas=betas, weight_decay=settings.weight_decay)
+
+
 def _arguments(settings: SftSettings, folder: Path, *, cuda: bool) -> Any:
     from trl import SFTConfig
 
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and cuda)
     floor = {"min_lr_rate": settings.final_lr_ratio} if settings.final_lr_ratio else {}
+    in_one_sequence = settings.attention not in ("sdpa", "eager")  # without padding; rows are cut to max_length already
     return SFTConfig(
         output_dir=str(folder),
         learning_rate=settings.learning_rate,
@@ -94,17 +142,20 @@ def _arguments(settings: SftSettings, folder: Path, *, cuda: bool) -> Any:
         warmup_steps=settings.warmup,  # below 1 it is a share
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.rows_per_pass,
-        gradient_accumulation_steps=settings.rows_per_step // settings.rows_per_pass,
-        max_length=settings.max_length,
+        gradient_accumulation_steps=settings.rows_per_step // (settings.rows_per_pass * (settings.processes or 1)),
+        max_length=settings.max_length if settings.packing or not in_one_sequence else None,
         packing=settings.packing,
+        packing_strategy="bfd",
+        padding_free=in_one_sequence and not settings.packing and settings.rows_per_pass > 1,
+        optim="adamw_torch_fused",
         weight_decay=settings.weight_decay,
         adam_beta1=settings.adam_beta1,
         adam_beta2=settings.adam_beta2,
         max_grad_norm=settings.max_grad_norm,
         seed=settings.seed,
-        bf16=bf16,
+        bf16=settings.precision == "bf16" and not _alone_in_bf16(settings),
         use_cpu=not cuda,
-        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing=settings.gradient_checkpointing is True,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         save_strategy="steps",
         save_steps=settings.save_every_steps,
@@ -115,6 +166,7 @@ def _arguments(settings: SftSettings, folder: Path, *, cuda: bool) -> Any:
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=cuda,
+        ddp_find_unused_parameters=False,
     )
 
 
@@ -125,71 +177,25 @@ def _dataset(rows: Sequence[Path], folder: Path) -> Any:
     return Dataset.from_parquet([str(path) for path in rows], cache_dir=str(folder))
 
 
-def _metrics(path: Path, tokens_before: int, tell: Tell) -> Any:
-    from transformers import TrainerCallback
-
-    class Metrics(TrainerCallback):  # type: ignore[misc]  # transformers is not typed for mypy here
-        """Writes a line for each step; the loop offers nothing but a class for that."""
-
-        counted = 0  # tokens, at the step before
-
-        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.began = time.monotonic()
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-            if "loss" not in logs:  # the summary at the end
-                return
-            # TRL's count starts at 0 in every process, so a resumed training adds it to what its checkpoint had seen.
-            tokens, self.counted = int(logs["num_tokens"]) - self.counted, int(logs["num_tokens"])
-            rate = round(tokens / (time.monotonic() - self.began), 1)
-            line = _line(state, logs) | {"tokens": tokens_before + self.counted, "tokens_per_second": rate}
-            if not math.isfinite(line["loss"]) or not math.isfinite(line["grad_norm"]):
-                last = last_checkpoint(Path(args.output_dir))
-                kept = f"the checkpoint {last} is from before it" if last else "there is no checkpoint yet"
-                raise UserError(
-                    f"the loss is {line['loss']} and the gradient's norm {line['grad_norm']} at step {state.global_step}; {kept}: "
-                    "lower learning_rate, or look at the rows of that step"
-                )
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-            tell(line)
-
-    return Metrics()
+def _save_whole(trainer: Any, student: Student, out: Path) -> None:
+    """Every process takes part, since each holds a shard of the weights under ZeRO-3 and FSDP2; the first writes."""
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if trainer.args.process_index == 0:
+        save(trainer.accelerator.unwrap_model(trainer.model_wrapped), student, out, weights)
+    trainer.accelerator.wait_for_everyone()
 
 
-def _line(state: Any, logs: dict[str, Any]) -> dict[str, Any]:
-    line = {name: float(logs[name]) for name in ("epoch", "loss", "learning_rate", "grad_norm", "mean_token_accuracy")}
-    return {"step": state.global_step, "steps": state.max_steps, **line}
+def save(model: Any, student: Student, out: Path, weights: dict[str, Any] | None = None) -> None:
+    """Weights in the base's dtype, tokenizer, template and generation config: what transformers and vLLM load.
 
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint: transformers writes trainer_state.json last. Torn ones are removed."""
-    for found in sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2]), reverse=True):
-        if (found / "trainer_state.json").is_file():
-            return found
-        shutil.rmtree(found)
-    return None
-
-
-def _forget_after(metrics: Path, checkpoint: Path | None) -> tuple[int, int]:
-    """Drop the lines of steps that will be done again; the step of the checkpoint, and the tokens until then."""
-    step = int(checkpoint.name.partition("-")[2]) if checkpoint else 0
-    kept = []
-    for line in metrics.read_text("utf-8").splitlines() if metrics.is_file() else ():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except ValueError:  # torn by the kill; it is of a step after the checkpoint
-            continue
-    metrics.write_text("".join(line + "\n" for line in kept), "utf-8")
-    return step, json.loads(kept[-1])["tokens"] if kept else 0
-
-
-def save(model: Any, student: Student, out: Path) -> None:
-    """Weights in the base's dtype, tokenizer, template and generation config: what transformers and vLLM load."""
+    `weights` are the model's own, gathered, where it holds no more than a shard of them.
+    """
     from transformers import AutoConfig
 
-    model.to(AutoConfig.from_pretrained(student.base).dtype or model.dtype)
+    dtype = AutoConfig.from_pretrained(student.base).dtype or model.dtype
+    whole = model.state_dict() if weights is None else weights
+    cast = {weight.data_ptr(): weight.to(dtype) for weight in whole.values()}  # a tied head stays the embedding
     model.config.use_cache = True  # gradient checkpointing turns it off, and generation without it is slow
-    model.save_pretrained(out)
+    model.config.dtype = dtype
+    model.save_pretrained(out, state_dict={name: cast[weight.data_ptr()] for name, weight in whole.items()})
     student.tokenizer.save_pretrained(out)

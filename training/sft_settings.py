@@ -1,4 +1,4 @@
-"""Settings of `factory distill`: what supervised fine-tuning on traces does, on one device."""
+"""Settings of `factory distill`: what supervised fine-tuning on traces does."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from training.settings import Settings
+
+Strategy = Literal["single", "ddp", "zero2", "zero3", "zero3-offload", "fsdp2"]
 
 
 class SftSettings(Settings):
@@ -17,8 +19,8 @@ class SftSettings(Settings):
     final_lr_ratio: float = Field(0.0, ge=0, lt=1)  # the cosine ends at this share of learning_rate; R1's at 0.1
     warmup: float = Field(0.03, ge=0, lt=1)  # share of all steps; transformers 5.17 has no warmup_ratio any more
     epochs: int = Field(3, ge=1)
-    rows_per_step: int = Field(16, ge=1)  # the batch of one optimiser step; packed sequences where packing is on
-    rows_per_pass: int = Field(1, ge=1)  # of them at a time through the model; changes memory and speed, not the result
+    rows_per_step: int = Field(16, ge=1)  # the batch of one optimiser step, of all processes; packed sequences where packing is on
+    rows_per_pass: int = Field(1, ge=1)  # of them at a time through one GPU; changes memory and speed, not the result
     max_length: int = Field(32_768, ge=8)  # tokens; longer rows are left out and counted, never cut. TRL's default is 1,024
     packing: bool = False  # several rows in one sequence, each with its own positions and attention
     weight_decay: float = Field(0.0, ge=0)
@@ -26,17 +28,27 @@ class SftSettings(Settings):
     adam_beta2: float = Field(0.999, ge=0, lt=1)
     max_grad_norm: float = Field(1.0, gt=0)
     seed: int = 42
-    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of the passes; auto: bf16 on a GPU. Weights and Adam are fp32
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    gradient_checkpointing: bool = True
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of the passes; auto: bf16 on a GPU. Masters, sums and Adam are fp32
+    # auto: varlen on a GPU where rows lie behind each other in one sequence, SDPA elsewhere.
+    attention: Literal["auto", "sdpa", "eager", "varlen", "flash_attention_2", "flash_attention_3"] = "auto"
+    liger: Literal["auto", "on", "off"] = "auto"  # fused norm, rotation and SwiGLU; auto: on a GPU, where it is installed
+    gradient_checkpointing: Literal["auto"] | bool = "auto"  # auto: only where the plan says that it does not fit without
+    strategy: Literal["auto"] | Strategy = "auto"  # auto: single with one process, what the plan recommends with several
+    processes: int | None = Field(None, ge=1)  # one a GPU; without it, all GPUs that are visible, or one on the CPU
     save_every_steps: int = Field(100, ge=1)  # a killed training goes on from the last of these
     chat_template: str | None = None  # a .jinja file, for a student that has none or should not keep its own
     pad_token: str | None = None  # for a student that pads with the token that ends a turn
 
     @model_validator(mode="after")
     def _fits(self) -> SftSettings:
-        if self.rows_per_step % self.rows_per_pass:
-            raise ValueError(f"rows_per_step {self.rows_per_step} is no multiple of rows_per_pass {self.rows_per_pass}")
+        at_once = self.rows_per_pass * (self.processes or 1)
+        if self.rows_per_step % at_once:
+            raise ValueError(f"rows_per_step {self.rows_per_step} is no multiple of {self._at_once(at_once)}")
         if self.final_lr_ratio and self.schedule != "cosine":
             raise ValueError(f"final_lr_ratio is of the cosine schedule, not of {self.schedule}")
+        if self.packing and self.attention == "eager":
+            raise ValueError("packing needs an attention that keeps rows apart: varlen, sdpa or FlashAttention, not eager")
         return self
+
+    def _at_once(self, rows: int) -> str:
+        return f"rows_per_pass {self.rows_per_pass}" + (f" times {self.processes} processes ({rows})" if self.processes else "")

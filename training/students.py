@@ -21,8 +21,14 @@ class Student(NamedTuple):
     turn: Turn
 
 
-def find_student(name: str) -> tuple[Path, str]:
-    """Folder and commit of a student: a folder, or a repository on the Hub, which is downloaded. Raises UserError for neither."""
+_WEIGHTS = ("*.safetensors", "*.bin", "*.pth", "*.gguf", "*.onnx")
+
+
+def find_student(name: str, *, weights: bool = True) -> tuple[Path, str]:
+    """Folder and commit of a student: a folder, or a repository on the Hub, which is downloaded. Raises UserError for neither.
+
+    Without `weights`, a repository's configuration and tokenizer alone.
+    """
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -33,14 +39,14 @@ def find_student(name: str) -> tuple[Path, str]:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        found = Path(snapshot_download(name, ignore_patterns=["*.bin", "*.pth", "*.gguf", "*.onnx"]))
+        found = Path(snapshot_download(name, ignore_patterns=list(_WEIGHTS[1:] if weights else _WEIGHTS)))
     except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(f"no student {name!r} ({first}): wanted a model folder or a repository of the Hub") from None
     return found, found.name
 
 
-def open_student(name: str, settings: SftSettings, served: Path) -> Student:
+def open_student(name: str, settings: SftSettings, served: Path, *, weights: bool = True) -> Student:
     """The student with its tokenizer as it will be trained; `served` gets the files that a server reads beside the weights.
 
     The token that ends a turn becomes the tokenizer's and the model's end, and the first of the generation config's: a base model
@@ -49,7 +55,7 @@ def open_student(name: str, settings: SftSettings, served: Path) -> Student:
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    base, revision = find_student(name)
+    base, revision = find_student(name, weights=weights)
     tokenizer = AutoTokenizer.from_pretrained(base)
     if settings.chat_template:
         tokenizer.chat_template = _template(Path(settings.chat_template))
@@ -67,6 +73,17 @@ def open_student(name: str, settings: SftSettings, served: Path) -> Student:
     config.save_pretrained(served)
     generation_config(base, tokenizer, turn).save_pretrained(served)
     return Student(name, revision, base, tokenizer, turn)
+
+
+def load_student(name: str, base: Path, served: Path) -> Student:
+    """A student that another process has opened: its tokenizer as it is trained is in `served`."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(served)
+    turn = end_of_turn(tokenizer)
+    if turn is None:
+        raise UserError(f"{name}: {finding('no_end_of_turn', name).cause}: {finding('no_end_of_turn', name).remedy}")
+    return Student(name, "", base, tokenizer, turn)
 
 
 def generation_config(base: Path, tokenizer: Any, turn: Turn) -> Any:

@@ -1,0 +1,69 @@
+"""`factory distill --plan`: what a training would need on a machine that need not be this one, and the files that launch it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from factory.distilling import DEEPSPEED, config_name, config_path
+from factory.tokenising import Examples, open_examples, tokenise
+from training.mfu import Lengths, lengths, peak_tflops, read_shape
+from training.plan import Hardware, options, plan_text, recommended
+from training.plan_files import write_launch_files
+from training.settings import load
+from training.sft_settings import SftSettings
+from training.students import find_student, open_student
+from training.visible import hardware
+
+CHARACTERS_A_TOKEN = 3.3  # of traces of mathematics, Qwen2.5's tokenizer; where the student's is not there
+_UNSEEN = Hardware(1, 80.0, peak_tflops("H100") or 0.0)  # planned for where no GPU is visible and none is named
+
+
+class Machine(NamedTuple):
+    """The machine asked about; None: as visible, or one H100 of 80 GiB where no GPU is."""
+
+    gpus: int | None
+    memory_gib: float | None
+
+
+def plan_student(where: str, student: str, config: str | None, assignments: Sequence[str], machine: Machine, *, runs: Path) -> str:
+    """The table of layouts with the recommended one, and where its accelerate configuration was written.
+
+    Reads the examples and the student's config.json and tokenizer; no weights are downloaded or loaded.
+    """
+    settings = load(SftSettings, assignments, config_path(config) if config else None)
+    base, _ = find_student(student, weights=False)
+    shape = read_shape(base)
+    examples = open_examples(where)
+    folder = runs / "students" / f"plan-{Path(student).name}-{config_name(config)}"
+    known = any((base / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+    rows = _tokenised(examples, student, settings, runs, folder) if known else _guessed(examples, settings)
+    target = _target(machine)
+    found = options(shape, settings, target, rows)
+    said = [plan_text(shape, settings, target, found, rows)]
+    if not known:
+        said.append(f"{student} has no tokenizer: tokens are characters divided by {CHARACTERS_A_TOKEN}.")
+    if best := recommended(found):
+        path = write_launch_files(best.choice, folder, DEEPSPEED)
+        said.append(f"accelerate's configuration is in {path}; with these settings factory distill launches itself.")
+    return "\n".join(said)
+
+
+def _target(machine: Machine) -> Hardware:
+    seen = hardware()
+    found = seen if seen.gpus else _UNSEEN
+    return found._replace(gpus=machine.gpus or found.gpus, memory_gib=machine.memory_gib or found.memory_gib)
+
+
+def _tokenised(examples: Examples, student: str, settings: SftSettings, runs: Path, folder: Path) -> Lengths:
+    """As the training will see them; the rows are kept for it."""
+    opened = open_student(student, settings, folder / "served", weights=False)
+    piece = tokenise(runs / ".steps", examples, opened, settings.max_length)
+    return lengths(sorted(piece.folder.glob("rows-*.parquet")))
+
+
+def _guessed(examples: Examples, settings: SftSettings) -> Lengths:
+    characters = (sum(len(str(m["content"] or "")) for m in row["messages"]) for row in examples.read())
+    sizes = [size for size in (round(c / CHARACTERS_A_TOKEN) for c in characters) if size <= settings.max_length]
+    return Lengths(sum(sizes), max(sizes), sum(size * size for size in sizes) / sum(sizes))

@@ -1,0 +1,61 @@
+"""The files that launch a plan: accelerate's configuration, and DeepSpeed's beside it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from curation.files import write_atomic
+from training.plan_memory import Choice
+
+
+def write_launch_files(choice: Choice, folder: Path, deepspeed: Path) -> Path:
+    """Write `accelerate.yaml` for a choice, and `deepspeed.json` where it has one; `deepspeed` is the folder of ours.
+
+    `accelerate launch --config_file` takes it; one machine. Checkpointing, batch and precision of a ZeRO run come from the trainer.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "accelerate.yaml"
+    write_atomic(path, yaml.safe_dump(accelerate_config(choice, folder), sort_keys=False))
+    if choice.strategy.startswith("zero"):
+        shutil.copy(deepspeed / f"{choice.strategy}.json", folder / "deepspeed.json")
+    return path
+
+
+def accelerate_config(choice: Choice, folder: Path) -> dict[str, Any]:
+    """accelerate 1.15's configuration; where it names a DeepSpeed file, it refuses to be given a precision or a batch beside it."""
+    config: dict[str, Any] = {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "NO",
+        "num_machines": 1,
+        "machine_rank": 0,
+        "num_processes": choice.processes,
+        "main_training_function": "main",
+        "rdzv_backend": "static",
+        "same_network": True,
+        "use_cpu": False,
+    }
+    precision = {"mixed_precision": "bf16" if choice.bf16 else "no"}
+    if choice.strategy == "ddp":
+        return config | precision | {"distributed_type": "MULTI_GPU"}
+    if choice.strategy == "fsdp2":
+        return config | precision | {"distributed_type": "FSDP", "fsdp_config": _FSDP}
+    if choice.strategy == "single":
+        return config | precision
+    named = {"deepspeed_config_file": str((folder / "deepspeed.json").resolve()), "zero3_init_flag": choice.strategy != "zero2"}
+    return config | {"distributed_type": "DEEPSPEED", "deepspeed_config": named}
+
+
+# As TRL 1.16's fsdp2.yaml: the trainer's own checkpointing is used, not FSDP's, and rank 0 reads the weights for all.
+_FSDP = {
+    "fsdp_version": 2,
+    "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+    "fsdp_reshard_after_forward": True,
+    "fsdp_state_dict_type": "FULL_STATE_DICT",
+    "fsdp_cpu_ram_efficient_loading": True,
+    "fsdp_offload_params": False,
+    "fsdp_activation_checkpointing": False,
+}
