@@ -5,24 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from factory import auditing, choosing, cleaning, judging, measuring, rounds, tracing
+from factory import auditing, cleaning, measuring, rounds, tracing
 from factory.assemble import assemble
-from factory.judge import Judge, open_judge
+from factory.executors import Executor, Place, judge_shards
+from factory.judge import open_judge
+from factory.one_shard import Judged, judge_shard
 from factory.recipe import Recipe
-from factory.rounds import NO_LIMIT, Budget, Round, Source
-from factory.run import Run, open_run
+from factory.rounds import NO_LIMIT, Budget
+from factory.run import open_run
 from factory.selecting import select
 from factory.steps import Piece
-
-
-class Judged(NamedTuple):
-    """One shard of problems with everything that became of it."""
-
-    shard: tracing.Shard
-    traces: Piece
-    ruled: Piece  # verdicts of the rule
-    verdicts: Piece  # the same, or with the judge's second opinions
-    examples: Piece
 
 
 class Pieces(NamedTuple):
@@ -37,13 +29,21 @@ class Pieces(NamedTuple):
 
 
 def build(
-    recipe: Recipe, *, runs: Path, out: Path | None = None, workers: int = 1, command: str = "", budget: Budget = NO_LIMIT
+    recipe: Recipe,
+    *,
+    runs: Path,
+    out: Path | None = None,
+    workers: int = 1,
+    command: str = "",
+    budget: Budget = NO_LIMIT,
+    executor: Executor | None = None,
 ) -> Path:
     """Build the data set of a recipe and return its run directory.
 
     Whatever is finished already, in this run or in another beside it, is reused; a second call is a no-op. Killed at any
     moment and called again, it ends in the same bytes, and asks a teacher only for the samples that were in flight. Raises
-    UserError when the budget is reached; what was sampled is kept.
+    UserError when the budget is reached; what was sampled is kept. With an executor the shards are done by `workers` tasks at a
+    time; without one in this process, with so many verifiers; where they are done changes no byte.
     """
     judge = open_judge(recipe.verify)
     with open_run(runs, recipe, out) as run:
@@ -54,23 +54,16 @@ def build(
 
         cleaned = [read, unique, clean, checked]
         shards = tracing.shards(checked)
-        with rounds.open_source(run, recipe, shards, cleaned, budget) as source:
-            judged = [_judge(run, recipe, judge, shard, source, workers) for shard in shards]
+        if executor is None:
+            with rounds.open_source(run, recipe, shards, cleaned, budget) as source:
+                judged = [judge_shard(run, recipe, judge, shard, source, workers) for shard in shards]
+            replayed = source.replayed
+        else:
+            replayed, judged = judge_shards(run, recipe, shards, cleaned, Place(executor, workers, budget, command))
         doubts = auditing.audit(run.store, recipe.audit, cleaned, [(j.shard, j.verdicts) for j in judged], workers)
 
         difficulty = measuring.measure(run.store, [(j.traces, j.verdicts) for j in judged], recipe.difficulty.verdicts)
         selected = select(run.store, recipe.select, judged, difficulty) if recipe.select else None
 
-        assemble(run, recipe, Pieces(cleaned, source.replayed, judged, doubts, difficulty, selected), command)
+        assemble(run, recipe, Pieces(cleaned, replayed, judged, doubts, difficulty, selected), command)
         return run.folder
-
-
-def _judge(run: Run, recipe: Recipe, judge: Judge | None, shard: tracing.Shard, source: Source, workers: int) -> Judged:
-    done: list[Round] = []
-    while (traces := source.take(shard, done)) is not None:
-        ruled = judging.judge_shard(run.store, recipe.traces, shard, traces, workers)
-        verdicts = judging.second_opinions(run.store, run.samples, judge, shard, traces, ruled) if judge else ruled
-        done.append(Round(traces, ruled, verdicts))
-    traces, ruled, verdicts = rounds.together(run, recipe.sample, shard, done)
-    examples = choosing.choose_shard(run.store, recipe.choose, shard, traces, verdicts)
-    return Judged(shard, traces, ruled, verdicts, examples)

@@ -19,6 +19,7 @@ from curation.errors import UserError
 from curation.files import read_yaml
 from curation.puzzles.countdown import Part, Style
 from curation.records import content_id
+from factory.cluster import Cluster
 from factory.resolving import CONFIGS as CONFIGS
 from factory.resolving import benchmarks_in, name_benchmarks, name_table, nearest
 from factory.rules import Choose, Clean, Difficulty, Select, Settle
@@ -175,6 +176,7 @@ class Recipe(Strict):
     clean: Clean = Clean()
     sample: Sample = Sample()
     engine: Engine = Engine()
+    executor: Cluster = Cluster()
     traces: Traces = Traces()
     verify: Verify = Verify()
     difficulty: Difficulty = Difficulty()
@@ -183,7 +185,7 @@ class Recipe(Strict):
     select: list[Select] = []  # over the examples of all shards, one rule after the other
 
     def run_name(self) -> str:
-        return f"{self.name}-{content_id(self.model_dump(mode='json'))[:8]}"
+        return f"{self.name}-{content_id(self.model_dump(mode='json', exclude={'executor'}))[:8]}"  # not where it is done
 
 
 def recipe_names() -> list[str]:

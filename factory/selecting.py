@@ -24,7 +24,7 @@ from factory.select_rules import apply, example_table
 from factory.steps import Facts, Piece, once
 
 if TYPE_CHECKING:
-    from factory.build import Judged
+    from factory.one_shard import Judged
 
 
 def select(store: Path, rules: Sequence[Select], judged: Sequence[Judged], difficulty: Piece) -> Piece:

@@ -77,6 +77,18 @@ def is_finished(
     return folder.is_dir() and not stale(_read(name, "", folder, reused=True).facts)
 
 
+def find(store: Path, name: str, settings: object, inputs: Sequence[str]) -> Piece | None:
+    """The piece that `once` would find, None where it would have to be done."""
+    folder = store / f"{name}-{content_id(name, settings, list(inputs))}"
+    return read_piece(folder) if folder.is_dir() else None
+
+
+def read_piece(folder: Path) -> Piece:
+    """The finished piece in a folder of the store."""
+    name, _, key = folder.name.rpartition("-")
+    return _read(name, key, folder, reused=True)
+
+
 def _finish(folder: Path, work: Callable[[Path], Facts], settings: object, inputs: Sequence[str]) -> None:
     started = time.monotonic()
     facts = work(folder)

@@ -1,0 +1,199 @@
+"""The shards of a build through datatrove's executors: processes of this machine, a Slurm cluster, a Ray cluster.
+
+Each task does its shards (`factory.tasks`) and leaves its results among the finished pieces; the build then goes on as if it had
+done them itself. datatrove waits for ever for a task whose process was killed (its pools are multiprocessing's), so every task is a
+process of its own that is watched and started again (`factory.supervising`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from curation.errors import UserError
+from factory import one_shard, tasks, tracing
+from factory.one_shard import Asked, Judged
+from factory.recipe import Recipe
+from factory.rounds import Budget
+from factory.run import Run
+from factory.steps import Piece
+from factory.supervising import supervise
+from factory.tasks import Job
+from factory.teachers import parse_teacher
+from factory.tracing import Shard
+from factory.watching_tasks import watched
+
+Executor = Literal["local", "slurm", "ray", "collect"]  # collect: take what the tasks left, and nothing else
+
+
+class Submitted(UserError):
+    """Not a mistake: the tasks are with Slurm, and this call has nothing left to do."""
+
+
+class Place(NamedTuple):
+    """Where the shards of a build are done, and what they may cost."""
+
+    executor: Executor
+    workers: int  # tasks at a time
+    budget: Budget
+    command: str
+
+
+class Done(NamedTuple):
+    replayed: Piece | None
+    judged: list[Judged]
+
+
+def judge_shards(run: Run, recipe: Recipe, shards: Sequence[Shard], cleaned: Sequence[Piece], place: Place) -> Done:
+    """All shards, those that are not finished as tasks of an executor. Raises UserError where some stay without a result."""
+    teacher = parse_teacher(recipe.teacher)
+    replay = teacher.kind == "replay"
+    replayed = tracing.replay(run.store, teacher.model, shards, cleaned, recipe.clean) if replay else None
+    what = one_shard.asked(run, recipe, replayed)
+    collecting = place.executor == "collect"
+    due = [] if collecting else [s for s in shards if one_shard.finished(what, s, now=False) is None]
+    folder = _send(what, due, place) if due else next(reversed(folders(run)), None)
+    found = {s.number: one_shard.finished(what, s, now=collecting or s in due) for s in shards}
+    missing = [number for number, judged in found.items() if judged is None]
+    if missing:
+        raise UserError(_without_result(missing, len(shards), folder))
+    return Done(replayed, [judged for judged in found.values() if judged])
+
+
+def _without_result(missing: Sequence[int], shards: int, folder: Path | None) -> str:
+    if folder and (told := tasks.trouble(folder)):
+        return told
+    where = f": their output is in {folder / 'output'}" if folder else ""
+    return (
+        f"{len(missing):,} of {shards:,} shards have no result (the first is {missing[0]}){where}; what is finished is kept, "
+        "and the same command goes on from there"
+    )
+
+
+def _send(what: Asked, due: Sequence[Shard], place: Place) -> Path:
+    """Have the shards done, and return the job's folder. With Slurm this does not return: it says what was submitted."""
+    refuse(what.recipe, place)
+    folder = _lay_out(what, due, place)
+    if place.executor == "slurm":
+        from factory import slurm
+
+        slurm.submit(folder)
+    with watched(folder, what.run.folder):
+        if place.executor == "local":
+            _run_local(folder, place.workers)
+        else:
+            from factory import ray_cluster
+
+            ray_cluster.run(folder)
+    return folder
+
+
+def refuse(recipe: Recipe, place: Place) -> None:
+    """Raise UserError where this executor cannot do this build."""
+    extra = "ray" if place.executor == "ray" else "datatrove"
+    absent = [name for name in {"datatrove", extra} if importlib.util.find_spec(name) is None]
+    if absent:
+        raise UserError(
+            f"--executor {place.executor} with {place.workers} workers needs {' and '.join(sorted(absent))}, which is not "
+            f'installed here: pip install "cot-factory[{extra}]"'
+        )
+    if place.executor == "local" and parse_teacher(recipe.teacher).kind == "vllm":
+        raise UserError(
+            "--executor local starts one process for each worker, and each would start its own vLLM server on the same GPUs: "
+            "leave --executor out and give the one server all GPUs with --set engine.data_parallel=N"
+        )
+
+
+def _lay_out(what: Asked, due: Sequence[Shard], place: Place) -> Path:
+    settings = what.recipe.executor
+    groups = [list(due[at : at + settings.shards_per_task]) for at in range(0, len(due), settings.shards_per_task)]
+    run = what.run._replace(**{name: path.resolve() for name, path in what.run._asdict().items()})
+    job = Job(
+        recipe=what.recipe,
+        run=run.folder,
+        store=run.store,
+        samples=run.samples,
+        working_directory=Path.cwd(),
+        replayed=what.replayed.folder.name if what.replayed else None,
+        tasks=groups,
+        at_a_time=min(place.workers, len(groups)),
+        verifiers=1 if place.executor == "local" else settings.cpus,
+        budget_usd=place.budget.usd,
+        budget_tokens=place.budget.tokens,
+        command=place.command,
+    )
+    folder = _next_folder(run)
+    tasks.write_job(folder, job)
+    return folder
+
+
+def folders(run: Run) -> list[Path]:
+    """The folders of a run's jobs, the latest last."""
+    return sorted((run.store.parent / ".tasks").resolve().glob(f"{run.folder.name}-[0-9][0-9][0-9][0-9]"))
+
+
+def _next_folder(run: Run) -> Path:
+    before = folders(run)
+    number = int(before[-1].name[-4:]) + 1 if before else 1
+    folder = run.store.parent / ".tasks" / f"{run.folder.name}-{number:04}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def task_command(how: str, folder: Path, number: int = 0, also: int | None = None) -> list[str]:
+    return [sys.executable, "-m", "factory.tasks", how, str(folder), str(number), *([str(also)] if also else [])]
+
+
+def _run_local(folder: Path, workers: int) -> None:
+    commands = {n: task_command("local", folder, n) for n in range(len(tasks.read_job(folder).tasks))}
+    supervise(commands, workers, folder / "output", stop=lambda: tasks.trouble(folder) is not None)
+
+
+def run_rank(folder: Path, rank: int) -> None:
+    """One task of a job through datatrove's local executor, in this process."""
+    from datatrove.executor import LocalPipelineExecutor
+
+    step = partial(tasks.datatrove_step, folder=folder)
+    total = len(tasks.read_job(folder).tasks)
+    LocalPipelineExecutor(
+        [step], tasks=total, workers=1, local_tasks=1, local_rank_offset=rank, logging_dir=str(folder / "datatrove")
+    ).run()
+
+
+class Apart:
+    """A step of a datatrove pipeline that does the task of its rank in a process of its own, and again where it was killed.
+
+    `environment` holds keys that the machine of the task may lack; it is neither written nor shown.
+    """
+
+    def __init__(self, folder: Path, how: str, *, environment: dict[str, str] | None = None, in_pool: bool = False) -> None:
+        self.folder, self.how, self.in_pool = folder, how, in_pool
+        self._environment = environment or {}
+
+    def __repr__(self) -> str:
+        return f"{self.how}: {self.folder}"
+
+    def __call__(self, data: Any, rank: int, world_size: int) -> Any:
+        os.environ.update(self._environment)
+        # In a pool nobody notices when this process is killed, so its parent, Ray's actor, is to go with it.
+        command = task_command(self.how, self.folder, rank, os.getppid() if self.in_pool else None)
+        if supervise({rank: command}, 1, self.output()):
+            raise RuntimeError(f"task {rank} has failed: its output is {self.output() / f'{rank:05}.txt'}")
+        return data
+
+    def output(self) -> Path:
+        return self.folder / ("collect" if self.how == "collect" else "output")
+
+
+def collect(folder: Path) -> None:
+    """Go on with a build whose tasks are done, as its command would have."""
+    from factory.build import build
+
+    job = tasks.read_job(folder)
+    os.chdir(job.working_directory)
+    build(job.recipe, runs=job.store.parent, out=job.run, workers=job.verifiers, command=job.command, executor="collect")

@@ -1,0 +1,88 @@
+"""A build's tasks as a Slurm array, and a job after it that goes on with the build: datatrove writes and submits the scripts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from curation.errors import UserError
+from curation.files import write_atomic
+from factory import tasks
+from factory.cluster import Cluster
+from factory.executors import Apart, Submitted
+
+JOBS = "slurm.json"
+
+
+def submit(folder: Path) -> None:
+    """Submit a job's tasks and the collecting job; raises Submitted, which says what comes next."""
+    settings = tasks.read_job(folder).recipe.executor
+    if settings.partition is None:
+        raise UserError("--executor slurm: no partition is named; wanted one: --set executor.partition=NAME")
+    if shutil.which("sbatch") is None:
+        raise UserError("--executor slurm: there is no sbatch here: run this on a machine that submits to Slurm")
+    _refuse_twice(folder)
+    array, after = _launch(folder, settings)
+    write_atomic(folder / JOBS, json.dumps({"tasks": array, "collect": after}) + "\n")
+    job = tasks.read_job(folder)
+    raise Submitted(
+        f"submitted {len(job.tasks):,} tasks as Slurm job {array}, and job {after}, which puts the data set together after "
+        f"them in {job.run}; logs are in {folder}, and `squeue -j {array},{after}` shows how far they are. If a task fails, "
+        "the same command submits what is missing"
+    )
+
+
+def _launch(folder: Path, settings: Cluster) -> tuple[str, str]:
+    from datatrove.executor import SlurmPipelineExecutor
+
+    job = tasks.read_job(folder)
+    every = SlurmPipelineExecutor(
+        [Apart(folder, "apart")],
+        tasks=len(job.tasks),
+        workers=job.at_a_time,
+        gpus_per_task=settings.gpus,
+        logging_dir=str(folder / "datatrove"),
+        **_arguments(settings, f"factory-{job.recipe.name}"),
+    )
+    after = SlurmPipelineExecutor(
+        [Apart(folder, "collect")],
+        tasks=1,
+        depends=every,
+        run_on_dependency_fail=True,  # it says which tasks have no result; a job that waits for success would wait for ever
+        logging_dir=str(folder / "datatrove-collect"),
+        **_arguments(settings, f"factory-{job.recipe.name}-collect"),
+    )
+    after.run()
+    return str(after.depends_job_id), str(after.job_id)
+
+
+def _arguments(settings: Cluster, name: str) -> dict[str, Any]:
+    active = f". {sys.prefix}/bin/activate" if sys.prefix != sys.base_prefix else ""
+    return {
+        "job_name": name,
+        "time": settings.time,
+        "partition": settings.partition,
+        "cpus_per_task": settings.cpus,
+        "mem_per_cpu_gb": settings.memory_gb_per_cpu,
+        "qos": settings.qos,
+        "env_command": settings.env_command or active,
+        "sbatch_args": dict(settings.sbatch),
+        "max_array_size": settings.max_array_size,
+    }
+
+
+def _refuse_twice(folder: Path) -> None:
+    """Two jobs over the same shards would buy everything twice."""
+    run = folder.name[:-4]
+    for jobs in sorted(folder.parent.glob(f"{run}[0-9][0-9][0-9][0-9]/{JOBS}")):
+        known = json.loads(jobs.read_text("utf-8"))
+        asked = subprocess.run(["squeue", "-h", "-j", ",".join(known.values())], capture_output=True, text=True, check=False)
+        if asked.returncode == 0 and asked.stdout.strip():
+            raise UserError(
+                f"Slurm jobs {known['tasks']} and {known['collect']} are at work on this run: wait for them, or end them with "
+                f"scancel {known['tasks']} {known['collect']} and call again"
+            )

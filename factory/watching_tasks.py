@@ -1,0 +1,68 @@
+"""What a person and other programs see while tasks are at work elsewhere: the sum of what each of them writes down."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from curation.files import write_atomic
+from factory.progress import say
+
+EVERY_S = 2.0
+PLAIN_EVERY_S = 10.0
+_SUMMED = ("done", "reused", "retries", "refused", "failed", "cut", "prompt_tokens", "completion_tokens", "usd")
+_NOW = ("tokens_per_s", "in_flight", "limit")  # only of those that are at work
+
+
+@contextlib.contextmanager
+def watched(folder: Path, run: Path) -> Iterator[None]:
+    """Show how far the tasks of a job are, and keep it in the run's progress.json, while the block runs."""
+    over = threading.Event()
+
+    def show() -> None:
+        said = time.monotonic()
+        while not over.wait(EVERY_S):
+            found = facts(folder)
+            write_atomic(run / "progress.json", json.dumps(found, indent=1) + "\n")
+            if sys.stderr.isatty():
+                print(f"\r\033[K{line(found)[:200]}", end="", file=sys.stderr, flush=True)
+            elif time.monotonic() - said >= PLAIN_EVERY_S:
+                said = time.monotonic()
+                say(line(found))
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        write_atomic(run / "progress.json", json.dumps(facts(folder), indent=1) + "\n")
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """Tasks and those done, and the sums of what they tell of their sampling."""
+    total = len(json.loads((folder / "job.json").read_text("utf-8"))["tasks"])
+    ended = {path.name for path in (folder / "datatrove" / "completions").glob("*")}
+    told = {p.parent.name: json.loads(p.read_text("utf-8")) for p in (folder / "work").glob("*/progress.json")}
+    at_work = [t for task, t in told.items() if task not in ended]
+    sums = {name: round(sum(t[name] or 0 for t in told.values()), 4) for name in _SUMMED} if told else {}
+    now = {name: round(sum(t[name] or 0 for t in at_work), 1) for name in _NOW} if told else {}
+    return {"tasks": total, "tasks_done": len(ended), **sums, **now}
+
+
+def line(found: dict[str, Any]) -> str:
+    parts = [f"tasks: {found['tasks_done']:,} of {found['tasks']:,}"]
+    if "done" in found:
+        parts += [f"{found['done']:,} samples", f"{found['tokens_per_s']:,.0f} tokens/s", f"{found['in_flight']} in flight"]
+        parts += [f"{found[name]:,} {name}" for name in ("retries", "refused", "failed") if found[name]]
+        parts += [f"${found['usd']:,.2f}"] if found["usd"] else []
+    return ", ".join(parts)
