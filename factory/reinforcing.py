@@ -44,6 +44,7 @@ def grpo(
     settings = load(GrpoSettings, assignments, config_path(config) if config else None)
     mixed(settings)  # a misspelt reward says so before anything is loaded
     engine = choose_engine(settings)
+    say(f"grpo: answers are sampled with {engine}")
     questions = open_questions(where)
     revision = identify(parse_teacher(f"hf:{student}")).revision
     digest = content_id(questions.digest, student, revision, settings.model_dump())[:8]

@@ -47,8 +47,7 @@ def _loop(settings: GrpoSettings, folder: Path, rows: int, cuda: bool) -> dict[s
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "save_strategy": "steps",
         "save_steps": every,
-        # One from before the window in which illness is seen, the newest, and the one being written, which a kill may tear.
-        "save_total_limit": settings.health_window // settings.save_every_rollouts + 3,
+        "save_total_limit": None,  # training.grpo_lines removes those that nobody can need
         "logging_steps": 1,
         "logging_first_step": True,
         "logging_nan_inf_filter": False,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,20 @@ def recorder(path: Path, last: Path | None, settings: GrpoSettings, tell: Callab
             if found := illness(lines, settings):
                 raise UserError(_stopped(found, lines, settings, Path(args.output_dir)))
 
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            found = {int(p.name.partition("-")[2]): p for p in Path(args.output_dir).glob("checkpoint-*")}
+            for step in found.keys() - needed(found, settings.health_window * settings.steps_per_rollout):
+                shutil.rmtree(found[step])
+
     return Lines()
+
+
+def needed(steps: Iterable[int], window: int) -> set[int]:
+    """Which checkpoints stay, four at most: the two newest, since a kill may tear one; the newest from before the window in which
+    an illness is seen, to go back to; and the oldest inside it, which will be the next such."""
+    found = sorted(steps)
+    before = [step for step in found if step <= found[-1] - window]
+    return {*found[-2:], *before[-1:], *[step for step in found if step not in before][:1]}
 
 
 def _line(state: Any, logs: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,15 @@
 
 Keys that TRL 1.16 has keep TRL's name. Sizes are ours, since TRL's per-device batch counts completions, not prompts:
 a rollout is `prompts_per_rollout` x `samples_per_prompt` completions, split into optimiser steps of `completions_per_step`.
+
+Which keys make which algorithm (others as they stand below):
+    GRPO         loss_type grpo, scale_rewards group                                        arXiv 2402.03300
+    Dr. GRPO     loss_type dr_grpo, scale_rewards none                                      arXiv 2503.20783
+    DAPO         loss_type dapo, scale_rewards group, epsilon_high 0.28, dynamic_sampling   arXiv 2503.14476
+    GSPO         loss_type grpo, importance_sampling_level sequence, epsilon 3e-4, epsilon_high 4e-4   arXiv 2507.18071
+    CISPO        loss_type cispo, epsilon_high above 1, which bounds the ratio itself       arXiv 2506.13585
+    RLOO         baseline leave-one-out, scale_rewards none, loss_type grpo                 arXiv 2402.14740
+    REINFORCE++  baseline batch, scale_rewards batch: advantages normalised over the batch  arXiv 2501.03262
 """
 
 from __future__ import annotations
@@ -29,6 +38,7 @@ FIXED = (
 class GrpoSettings(Settings):
     """Defaults are ours: DAPO's token loss and Dr. GRPO's unbiased sum of rewards, without KL; presets carry the originals'."""
 
+    doubt: Literal["skip", "wrong"] = "skip"  # a completion of which the verifier cannot tell: teaches nothing, or counts as wrong
     rewards: dict[str, float | dict[str, float | str]] = Field(
         default={"accuracy": 1.0}
     )  # name -> weight, or weight and parameters
@@ -120,6 +130,14 @@ class GrpoSettings(Settings):
             raise ValueError("rewards is empty: name at least one, such as {accuracy: 1.0}")
         if self.final_lr_ratio and self.schedule != "cosine":
             raise ValueError(f"final_lr_ratio is of the cosine schedule, not of {self.schedule}")
+        if self.loss_type == "cispo" and (self.epsilon_high or 0) <= 1:
+            raise ValueError(
+                "loss_type cispo wants epsilon_high above 1, such as 5: there it bounds the ratio itself, not its excess"
+            )
+        if self.importance_sampling_level == "sequence" and self.loss_type not in ("grpo", "luspo", "sapo"):
+            raise ValueError(
+                f"importance_sampling_level sequence goes with loss_type grpo or luspo: {self.loss_type} sums over tokens"
+            )
         if self.sync_ref_every_steps and not self.beta:
             raise ValueError("sync_ref_every_steps moves the reference, which there is only with beta above 0")
         if self.baseline == "batch" and self.scale_rewards == "group":

@@ -22,6 +22,7 @@ class Mixed(NamedTuple):
     judging: tuple[int, ...]  # places of those that ask the verifier: where one gives None, no other counts
 
 
+DOUBTFUL = ("accuracy", "cosine", "length", "thoughtful_accuracy")  # whose doubt may be of the answer, not of the gold alone
 # These ask the verifier.
 JUDGED: dict[str, Reward] = {
     "accuracy": rewards.accuracy_reward,
@@ -57,9 +58,13 @@ def _one(name: str, settings: GrpoSettings) -> tuple[Reward, float]:
     said = settings.rewards[name]
     values = dict(said) if isinstance(said, dict) else {"weight": said}
     weight = values.pop("weight", 1.0)
-    parameters = [p.name for p in inspect.signature(known[name]).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    parameters = [
+        p.name for p in inspect.signature(known[name]).parameters.values() if p.kind is p.KEYWORD_ONLY and p.name != "doubt"
+    ]
     if wrong := [key for key in values if key not in parameters]:
         raise UserError(f"reward {name} has no parameter {wrong[0]!r}: it has weight{''.join(f', {p}' for p in parameters)}")
     if "max_tokens" in parameters:
         values.setdefault("max_tokens", settings.max_completion_tokens)
+    if settings.doubt == "wrong" and name in DOUBTFUL:
+        values["doubt"] = 0.0
     return (partial(known[name], **values) if values else known[name]), float(weight)

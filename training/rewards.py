@@ -17,7 +17,7 @@ ATTEMPTED = 0.1  # TinyZero and oat-zero: an expression that does not solve a co
 
 
 def accuracy_reward(completions: Sequence[Completion], *, doubt: float | None = None, **columns: Any) -> list[float | None]:
-    """1 where the answer verifies, 0 where it does not, `doubt` (None without it) where the verifier cannot tell.
+    """1 where the answer verifies, 0 where it does not, None, or `doubt` where it is given, where the verifier cannot tell.
 
     The gold is column `answer`, or `solution` as TRL's own reward has it; column `domain`, where there is one, says which
     verifier judges a row (math without it). Raises UserError where there is no gold column.
