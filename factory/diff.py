@@ -17,13 +17,19 @@ _DECIDES = {
     "duplicates": ("clean.exact_duplicates", "clean.near_duplicates", "clean.semantic"),
     "decontaminate": ("clean.benchmarks", "clean.rule", "clean.ngram", "clean.fuzzy_ratio"),
     "check gold": ("clean.check_gold", "clean.pass_rate"),
+    "labels": ("labels",),
     "replay": ("teacher",),
     "sample": ("sample", "teacher", "prompt", "system"),
     "sound": ("traces", "sample", "teacher", "prompt", "system"),
     "verify": ("verify", "choose.outcomes", "choose.without_gold", "teacher", "sample", "prompt", "system"),
     "choose": ("choose",),
-    "solve": ("choose", "traces", "verify", "teacher", "sample", "prompt", "system"),
     "select": ("select", "clean.pass_rate", "choose"),
+}
+# A problem without an example: its last trace fell at one of these steps, others of its traces at those before it.
+_SOLVED_BY = {
+    "no_sound_trace": ("sound",),
+    "no_correct_trace": ("sound", "verify"),
+    "no_trace_chosen": ("sound", "verify", "choose"),
 }
 _HEAD = 300  # characters of a question
 
@@ -136,7 +142,7 @@ def _moved(before: _Side, after: _Side, settings: list[str]) -> list[Moved]:
     rows += [("changed", p, why) for p, why in _changed(before, after, changed)]
     return [
         Moved(
-            *(what, p, *asked[p], *why, causes(why[0], settings)),
+            *(what, p, *asked[p], *why, causes(*why, settings)),
             traces_before=before.problems.get(p, ()),
             traces_after=after.problems.get(p, ()),
         )
@@ -170,7 +176,8 @@ def _questions(side: _Side, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {p: (question, source) for p, question, source in heads.iter_rows()}
 
 
-def causes(step: str, settings: list[str]) -> tuple[str, ...]:
-    """Those of the changed settings that decide what this step does."""
-    prefixes = _DECIDES.get(step.split()[0] if step.startswith("select") else step, ("source", "limit"))
+def causes(step: str, reason: str, settings: list[str]) -> tuple[str, ...]:
+    """Those of the changed settings that decide whether this step drops a row for this reason."""
+    steps = _SOLVED_BY.get(reason, ("sample",)) if step == "solve" else (step.split()[0] if step.startswith("select") else step,)
+    prefixes = tuple(prefix for s in steps for prefix in _DECIDES.get(s, ("source", "limit")))
     return tuple(key for key in settings if key.startswith(prefixes))

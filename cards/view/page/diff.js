@@ -19,7 +19,7 @@
       const change = by === null ? "–" : make("span", { class: by > 0 ? "gained" : by < 0 ? "lost" : "" }, `${by > 0 ? "+" : ""}${number(by)}`);
       return [view.seen(c.name), number(c.before), number(c.after), change];
     });
-    return panel("Funnel", "Rows that each step kept.", view.table(["step", before, after, "change"], rows, [1, 2, 3]));
+    return panel("Funnel", "Rows that each step kept.", view.table(["step", "before", "after", "change"], rows, [1, 2, 3]));
   }
 
   function summary() {
