@@ -7,9 +7,10 @@ such twins.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from curation.normalise import is_word, tokens
@@ -141,7 +142,7 @@ def same_question(one: str, other: str, *, golds_agree: bool) -> bool:
     that moved aside; where a word that differs is a symbol (AYX for YZX, $ab$ for $ac$); and, unless golds that agree speak
     for them, where one swaps words that both hold ("how many boys" for "how many girls" of a class of boys and girls).
     """
-    all_mine, all_theirs = tokens(one), tokens(other)
+    all_mine, all_theirs = _tokens(one), _tokens(other)
     mine, theirs = _differing(all_mine, all_theirs)
     if deciding(mine) != deciding(theirs) and _sentences(one, _placed) != _sentences(other, _placed):
         return False
@@ -149,10 +150,15 @@ def same_question(one: str, other: str, *, golds_agree: bool) -> bool:
     lost, gained = here - there, there - here
     if not lost and not gained:
         return golds_agree or _sentences(one, _meanings) == _sentences(other, _meanings)
-    if not lost.keys().isdisjoint(_symbols(one)) or not gained.keys().isdisjoint(_symbols(other)):
+    if _names(lost, one) or _names(gained, other):
         return False
     swapped = (lost.keys() - _LITTLE) & set(all_theirs) and (gained.keys() - _LITTLE) & set(all_mine)
     return golds_agree or not swapped
+
+
+@functools.lru_cache(maxsize=1_000)  # 5 MB: the pairs of one text come one after another
+def _tokens(text: str) -> list[str]:
+    return tokens(text)
 
 
 def _placed(found: Sequence[str]) -> list[str]:
@@ -163,7 +169,7 @@ def _placed(found: Sequence[str]) -> list[str]:
 def _differing(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
     """What is left without the tokens that both begin with and end with; one more is kept, for "not" and brackets."""
     size = min(len(one), len(other))
-    start = next((at for at in range(size) if one[at] != other[at]), size)
+    start = next((at for at, (mine, theirs) in enumerate(zip(one, other, strict=False)) if mine != theirs), size)
     end = next((at for at in range(size - start) if one[-1 - at] != other[-1 - at]), size - start)
     before, after = max(start - 1, 0), max(end - 1, 0)
     return one[before : len(one) - after], other[before : len(other) - after]
@@ -171,6 +177,13 @@ def _differing(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
 
 def _meanings(found: Sequence[str]) -> list[str]:
     return [_MEANING.get(token, token.lstrip("\\")) for token in found if is_word(token)]
+
+
+def _names(words: Iterable[str], text: str) -> bool:
+    """Whether one of `words` names something in `text`. Where none is in capitals and there is no formula, it is not read."""
+    if "$" in text or "\\(" in text or any(word.upper() in text for word in words if len(word) > 1):
+        return not _symbols(text).isdisjoint(words)
+    return False
 
 
 def _symbols(text: str) -> set[str]:

@@ -15,9 +15,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from curation.benchmarks import Benchmark
-from curation.normalise import is_word, join_tokens, normalise_question, tokens, words
-from curation.overlap import Grams, closest, covered, grams, rarity, shared, spans, word_weights
-from curation.shingles import BLOCK_CHARACTERS, I64, Hashed, Hashes, blocks, hash_text, hashed, only, runs
+from curation.net import WORD, Net, caught, read
+from curation.normalise import normalise_question, tokens, words
+from curation.overlap import Grams, closest, covered, grams, rarity, sieve, spans, word_weights
+from curation.shingles import BLOCK_CHARACTERS, I64, U64, Hashed, only, runs
 
 __all__ = ["Benchmark", "Hit", "contamination"]
 
@@ -30,7 +31,6 @@ Rule = Literal["exact", "ngram", "short", "fuzzy"]
 # At 0.7, of 24 more against the first six none is the question and 11 are neither; 0.9 lets half of the paraphrases pass.
 _MIN_COVERAGE = 0.75
 _CLOSEST = 5  # questions measured for a row, those with the highest share of runs
-_WRAPPING = 16  # words: "please reason step by step, and put your final answer within \\boxed{}" and a few more
 
 
 class Hit(NamedTuple):
@@ -50,10 +50,9 @@ class _Index(NamedTuple):
     questions: list[str]
     words: list[list[str]]  # of each entry's statement
     exact: dict[str, int]  # normalised question -> first such entry
-    spaceless: set[str]  # the same without spaces: cheaper to look up
-    short: dict[int, dict[int, list[int]]]  # words in the question, if fewer than n -> hash of them -> entries
+    short: dict[int, list[int]]  # hash of all words of a question of fewer than n -> entries
     grams: Grams
-    table: Hashes
+    net: Net
 
 
 def contamination(
@@ -64,6 +63,7 @@ def contamination(
     rule: Literal["coverage", "ngram"] = "coverage",
     min_coverage: float = _MIN_COVERAGE,
     block_characters: int = BLOCK_CHARACTERS,
+    workers: int = 1,
 ) -> list[Hit | None]:
     """For each row the benchmark question that it holds most of, None for a clean row.
 
@@ -71,19 +71,19 @@ def contamination(
     with nothing but words around it ("short"). Of the others "ngram", the originals' rule, flags every row that shares a run
     of `n` words; "coverage" leaves figure code out and flags those that hold `min_coverage` of the question's words, weighted
     by the rarity of the runs they stand in. Ties go to the question that comes first. The result does not depend on
-    `block_characters`, which bounds the memory.
+    `block_characters`, which bounds the memory, nor on `workers`, the processes that the rows are read with.
     """
     statement = without_figures if rule == "coverage" else str
     index = _index(benchmarks, n, statement)
-    found = [_scan(first, block, index, n, statement) for first, block in blocks(texts, block_characters)]
+    found = caught(texts, index.net, n, statement, block_characters, workers)
     hits: list[Hit | None] = [None] * len(texts)
-    runs_shared = np.concatenate([np.zeros((0, 2), np.int64), *(part.shared for part in found)])
-    for row, entry, overlap, score in _measured(texts, runs_shared, index, n, statement):
+    for row, entry, overlap, score in _measured(texts, found.shared, index, n, statement):
         if rule == "ngram" or score >= min_coverage:
             hits[row] = _hit(index, entry, "ngram", overlap, score)
-    for part in found:
-        for row, (entry, how) in part.copies.items():
-            hits[row] = _hit(index, entry, how, " ".join(words(index.questions[entry])), 1.0)
+    for row, entry in _short_copies(texts, found.short, index).items():
+        hits[row] = _whole(index, entry, "short")
+    for row, entry in _exact_copies(texts, found.whole, index).items():
+        hits[row] = _whole(index, entry, "exact")
     return hits
 
 
@@ -97,51 +97,57 @@ def _hit(index: _Index, entry: int, rule: Rule, overlap: str, score: float) -> H
     return Hit(index.names[entry], index.numbers[entry], index.questions[entry], rule, overlap, score)
 
 
-def _hash_token(token: str) -> int:
-    return hash_text(token.lstrip("\\")) >> 1 << 1 | is_word(token)
+def _whole(index: _Index, entry: int, rule: Rule) -> Hit:
+    return _hit(index, entry, rule, " ".join(words(index.questions[entry])), 1.0)
 
 
 def _index(benchmarks: Sequence[Benchmark], n: int, statement: Callable[[str], str]) -> _Index:
     names = [b.name for b in benchmarks for _ in b.questions]
     numbers = [number for b in benchmarks for number in range(len(b.questions))]
     questions = [question for b in benchmarks for question in b.questions]
-    split = [tokens(statement(question)) for question in questions]
-    table = Hashes(_hash_token)
-    held = only(hashed(split, table), 1)
+    stated = list(map(statement, questions))
+    held = only(read(stated).tokens, WORD)
     exact: dict[str, int] = {}
     for entry, question in enumerate(questions):
         exact.setdefault(normalise_question(question), entry)
     exact.pop("", None)
-    spaceless = {normal.replace(" ", "") for normal in exact}
-    words_of = [[t.lstrip("\\") for t in found if is_word(t)] for found in split]
-    return _Index(names, numbers, questions, words_of, exact, spaceless, _short(held, n), grams(held, n), table)
+    entries, short = _short(held, n)
+    known = grams(held, n)
+    letters = read([questions[entry] for entry in exact.values()]).letters
+    net = Net(sieve(letters), short, sieve(known.hashes))
+    return _Index(names, numbers, questions, list(map(words, stated)), exact, entries, known, net)
 
 
-def _short(held: Hashed, n: int) -> dict[int, dict[int, list[int]]]:
-    short: dict[int, dict[int, list[int]]] = {}
-    for entry, (start, end) in enumerate(zip(held.starts[:-1].tolist(), held.starts[1:].tolist(), strict=True)):
-        if 0 < (size := end - start) < n:
-            whole = runs(Hashed(held.hashes[start:end], np.array([0, size])), size).hashes[0]
-            short.setdefault(size, {}).setdefault(int(whole), []).append(entry)
-    return short
+def _short(held: Hashed, n: int) -> tuple[dict[int, list[int]], dict[int, U64]]:
+    """Entries of fewer than n words by the hash of their words, and these hashes by the number of words."""
+    lengths = np.diff(held.starts)
+    entries: dict[int, list[int]] = {}
+    hashes: dict[int, U64] = {}
+    for size in np.unique(lengths[(lengths > 0) & (lengths < n)]).tolist():
+        of_size = np.flatnonzero(lengths == size)
+        whole = runs(held, size)
+        hashes[size] = whole.hashes[whole.starts[of_size]]
+        for entry, one in zip(of_size.tolist(), hashes[size].tolist(), strict=True):
+            entries.setdefault(one, []).append(entry)
+    return entries, hashes
 
 
-class _Found(NamedTuple):
-    copies: dict[int, tuple[int, Rule]]  # row -> entry that it is a copy of
-    shared: I64  # (row, run) that the row shares with some entry
+def _exact_copies(texts: Sequence[str], rows: I64, index: _Index) -> dict[int, int]:
+    """Row -> the first entry of which its normalised text is a copy."""
+    normal = {row: normalise_question(texts[row]) for row in rows.tolist()}
+    return {row: index.exact[text] for row, text in normal.items() if text in index.exact}
 
 
-def _scan(first: int, block: list[str], index: _Index, n: int, statement: Callable[[str], str]) -> _Found:
-    whole = [tokens(text) for text in block]
-    stated = [found if statement(t) is t else tokens(statement(t)) for t, found in zip(block, whole, strict=True)]
-    held = only(hashed(stated, index.table), 1)
-    copies: dict[int, tuple[int, Rule]] = {}
-    for place, entry in _short_copies(held, whole, index).items():
-        copies[first + place] = entry, "short"
-    for place, found in enumerate(whole):
-        if "".join(found).replace("\\", "") in index.spaceless and (normal := join_tokens(found)) in index.exact:
-            copies[first + place] = index.exact[normal], "exact"
-    return _Found(copies, shared(runs(held, n), index.grams) + np.array([first, 0]))
+def _short_copies(texts: Sequence[str], found: I64, index: _Index) -> dict[int, int]:
+    """Row -> the first entry of fewer than n words that it is, with little else."""
+    copies: dict[int, int] = {}
+    for row, one in zip(found[:, 0].tolist(), found[:, 1].astype(np.uint64).tolist(), strict=True):
+        if row not in copies:
+            split = tokens(texts[row])
+            same = [entry for entry in index.short[one] if _wraps(split, tokens(index.questions[entry]))]
+            if same:
+                copies[row] = same[0]
+    return copies
 
 
 def _measured(
@@ -166,22 +172,6 @@ def _measured(
 def _shown(question: list[str], flags: list[bool]) -> str:
     marked = [word if flag else "..." for word, flag in zip(question, flags, strict=True)]
     return " ".join(word for at, word in enumerate(marked) if word != "..." or marked[at - 1 : at] != ["..."])
-
-
-def _short_copies(held: Hashed, split: list[list[str]], index: _Index) -> dict[int, int]:
-    """Rows of a block that are a question of fewer than n words and little else -> its entry."""
-    copies: dict[int, int] = {}
-    lengths = np.diff(held.starts)
-    for size, known in sorted(index.short.items(), reverse=True):
-        found = runs(held, size)
-        at = np.flatnonzero(np.isin(found.hashes, np.fromiter(known, np.uint64)))
-        rows = np.searchsorted(found.starts, at, side="right") - 1
-        for row, run in zip(rows.tolist(), found.hashes[at].tolist(), strict=True):
-            if row not in copies and lengths[row] <= size + _WRAPPING:
-                same = [entry for entry in known[run] if _wraps(split[row], tokens(index.questions[entry]))]
-                if same:
-                    copies[row] = same[0]
-    return copies
 
 
 def _wraps(row: list[str], question: list[str]) -> bool:

@@ -62,7 +62,7 @@ def read_rows(texts: Sequence[str], block_characters: int, workers: int = 1) -> 
 
 def _block_rows(texts: list[str]) -> Rows:
     """As `Rows`, but with the rows' lengths for their starts."""
-    every = _vocabulary().read(texts)
+    every = _vocabulary().read(texts).tokens
     deciding, words = only(every, DECIDES), only(every, WORD)
     sums = row_sums(mix(deciding.hashes), deciding.starts)
     return Rows(in_order(every.hashes, every.starts), sums, _upper(words.hashes), np.diff(words.starts))

@@ -16,11 +16,17 @@ _PART = 2_000_000  # (row, question) pairs weighed at once
 _SPAN = 4  # words; a word of the question is covered where it stands in a run of so many that the row holds too
 
 
+class Sieve(NamedTuple):
+    """A set of hashes, most of whose foreigners are told by one look into 4 MB."""
+
+    hashes: U64  # sorted, distinct
+    bits: npt.NDArray[np.bool_]  # false: no hash has these highest bits
+
+
 class Grams(NamedTuple):
     """Which runs of words which questions hold."""
 
     hashes: U64  # sorted, distinct
-    sieve: npt.NDArray[np.bool_]  # false: no run has these bits, so the search for it can be left out
     starts: I64  # where each run's questions start in `questions`
     questions: I64
     total: int  # of questions
@@ -38,19 +44,30 @@ def grams(held: Hashed, n: int) -> Grams:
     question = np.repeat(np.arange(len(held.starts) - 1), np.diff(found.starts))
     pairs = np.unique(np.stack([found.hashes, question.astype(np.uint64)], axis=1), axis=0)
     hashes, starts = np.unique(pairs[:, 0], return_index=True)
-    sieve = np.zeros(1 << 22, np.bool_)
-    sieve[hashes >> _SIEVE_BITS] = True
     places = np.split(np.searchsorted(hashes, found.hashes), found.starts[1:-1])
-    return Grams(hashes, sieve, np.append(starts, len(pairs)), pairs[:, 1].astype(np.int64), len(places), places)
+    return Grams(hashes, np.append(starts, len(pairs)), pairs[:, 1].astype(np.int64), len(places), places)
 
 
-def shared(found: Hashed, known: Grams) -> I64:
+def sieve(hashes: U64) -> Sieve:
+    """The set of `hashes`."""
+    bits = np.zeros(1 << 22, np.bool_)
+    bits[hashes >> _SIEVE_BITS] = True
+    return Sieve(np.unique(hashes), bits)
+
+
+def places(hashes: U64, known: Sieve) -> tuple[I64, I64]:
+    """Which of `hashes` are in the set, and their places in it."""
+    at = np.flatnonzero(known.bits[hashes >> _SIEVE_BITS])
+    place = np.searchsorted(known.hashes, hashes[at])
+    equal = known.hashes[np.minimum(place, len(known.hashes) - 1)] == hashes[at]
+    return at[equal], place[equal]
+
+
+def shared(found: Hashed, known: Sieve) -> I64:
     """(row, run) of each distinct run that a row of `found` shares with the questions, k x 2, sorted."""
-    at = np.flatnonzero(known.sieve[found.hashes >> _SIEVE_BITS])
-    place = np.searchsorted(known.hashes, found.hashes[at])
-    equal = known.hashes[np.minimum(place, len(known.hashes) - 1)] == found.hashes[at]
-    row = np.searchsorted(found.starts, at[equal], side="right") - 1
-    pairs: I64 = np.unique(np.stack([row, place[equal]], axis=1), axis=0)
+    at, place = places(found.hashes, known)
+    row = np.searchsorted(found.starts, at, side="right") - 1
+    pairs: I64 = np.unique(np.stack([row, place], axis=1), axis=0)
     return pairs
 
 

@@ -27,6 +27,11 @@ class Hashed(NamedTuple):
     starts: I64  # where each row's tokens start; one longer than the rows
 
 
+class Reading(NamedTuple):
+    tokens: Hashed
+    letters: U64  # of each row, a sum over the characters of its tokens: equal where only spaces or places differ
+
+
 class Hashes(dict[str, int]):
     """Token -> 64-bit hash, the same in every process and on every machine."""
 
@@ -47,26 +52,30 @@ class Vocabulary(dict[str, int]):
         self.table = Hashes(hash_token)
         self.hashes = array("Q")  # of all tokens of all stretches, in the order of their numbers
         self.starts = array("q", [0])
+        self.letters = array("Q")  # of each stretch
+        self.of_character = Hashes(hash_text)
 
     def __missing__(self, stretch: str) -> int:
         number = self[stretch] = len(self)
-        self.hashes.extend(map(self.table.__getitem__, tokens_of(stretch)))
+        found = tokens_of(stretch)
+        self.hashes.extend(map(self.table.__getitem__, found))
         self.starts.append(len(self.hashes))
+        self.letters.append(sum(map(self.of_character.__getitem__, "".join(found).replace("\\", ""))) % 2**64)
         return number
 
-    def read(self, texts: Sequence[str]) -> Hashed:
-        """The tokens of `texts` as one array of hashes."""
+    def read(self, texts: Sequence[str]) -> Reading:
         if len(self) >= _REMEMBERED:
             self.clear()
-            del self.hashes[:], self.starts[1:]
+            del self.hashes[:], self.starts[1:], self.letters[:]
         stretches = [spelled(text).split() for text in texts]
         counts = np.fromiter(map(len, stretches), np.int64, len(stretches))
         numbers = np.fromiter(map(self.__getitem__, chain.from_iterable(stretches)), np.int64, int(counts.sum()))
+        rows = np.concatenate([[0], np.cumsum(counts)])
         starts = np.array(self.starts, np.int64)
         lengths = np.diff(starts)[numbers]
         ends = np.concatenate([[0], np.cumsum(lengths)])
         hashes = np.array(self.hashes, np.uint64)[within(starts[numbers], lengths)]
-        return Hashed(hashes, ends[np.concatenate([[0], np.cumsum(counts)])])
+        return Reading(Hashed(hashes, ends[rows]), row_sums(np.array(self.letters, np.uint64)[numbers], rows))
 
 
 def hash_text(text: str) -> int:
