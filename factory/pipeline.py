@@ -8,8 +8,8 @@
       - {name: after-rl, does: eval, model: "@rl", suites: [countdown], against: "@after-cold-start"}
 
 `@name` stands for the folder of an earlier stage, also inside a teacher (`hf:@rl`); a value that begins with `./` is a file beside
-the YAML. `data` may be a list: the rows of all. `sizes` gives values by size, with keys as in `--set` (`rl.student: Qwen/Qwen2.5-7B`);
-the file `NAME-SIZE.yaml` is a size of NAME too.
+the YAML. `data` may be a list: the rows of all. `sizes` gives values by size, with keys as in `--set`; the file `NAME-SIZE.yaml` is
+a size of NAME too.
 
 A run of a pipeline is a folder with a `pipeline.json` that is written anew at every change (by one rename, so it is always whole):
 
