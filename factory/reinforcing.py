@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import platform
 import shutil
 import time
 from collections.abc import Sequence
@@ -67,7 +68,7 @@ def grpo(
         shutil.rmtree(fresh, ignore_errors=True)
         trained = reinforce(prompts, opened, settings, work, fresh, _teller(), engine=engine)
         require(check(cases, fresh, opened.tokenizer), "after training")
-        record = _manifest(questions, opened, settings, config_name(config), piece, trained, fresh, engine)
+        record = _manifest(questions, opened, settings, config_name(config), piece, trained, engine)
         record |= {"name": name, "command": command, "revision": revision}
         write_atomic(fresh / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         put(fresh, folder)
@@ -135,50 +136,37 @@ def _manifest(
     config: str,
     piece: Piece,
     trained: Reinforced,
-    fresh: Path,
     engine: str,
 ) -> dict[str, Any]:
-    """What the model's card is written from (cards.model_card), and what else is known."""
+    """What the model's card is written from (cards.model_card). The run's teacher wrote nothing that was learned here."""
     run = questions.run or {}
-    (line,) = piece.facts["funnel"]
-    lines = [json.loads(text) for text in (fresh / "metrics.jsonl").read_text("utf-8").splitlines()]
-    curve = ("step", "reward", "reward_std", "silent_groups", "truncated", "mean_tokens", "entropy", "loss")
+    kept = {"recipe_hash": run.get("recipe_hash"), "run_state": run.get("state"), "sources": run.get("sources")}
     return {
         "factory": importlib.metadata.version("cot-factory"),
         "method": "grpo",
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "base": {"model": student.name, "revision": student.revision, "license": "unknown"},
-        "data": [{"name": questions.name, "sha256": questions.digest, "rows": line["kept"], "license": _license(run)}],
-        "prompts": {**line, "recipe_hash": run.get("recipe_hash"), "sources": run.get("sources"), "run_state": run.get("state")},
+        "base": {"name": student.name, "commit": student.revision},
+        "data": {"name": questions.name, "digest": questions.digest, **kept, **piece.facts["funnel"][0]},
         "config": config,
         "settings": settings.model_dump(mode="json"),
         "engine": engine,
         "end_of_turn": student.turn.end_token,
-        "chat_template": student.tokenizer.chat_template,
         "gate": "passed before and after",
         "training": trained._asdict(),
-        "curve": [
-            {name: one[name] for name in curve if one.get(name) is not None} for one in lines if one.get("reward") is not None
-        ],
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "python": platform.python_version(),
         "hardware": hardware(),
     }
-
-
-def _license(run: dict[str, Any]) -> str:
-    """The licence of the run's sources where they are one."""
-    found = {str(source.get("license", "unknown")) for source in run.get("sources") or []}
-    return found.pop() if len(found) == 1 else "unknown"
 
 
 def reinforced_summary(folder: Path) -> str:
     """What was trained, in lines for a person."""
     made = json.loads((folder / MANIFEST).read_text("utf-8"))
-    asked, trained = made["prompts"], made["training"]
+    asked, trained = made["data"], made["training"]
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in asked["dropped"].items())
     return "\n".join(
         (
-            f"{made['base']['model']} on {asked['kept']:,} of {asked['in']:,} problems of {made['data'][0]['name']}"
+            f"{made['base']['name']} on {asked['kept']:,} of {asked['in']:,} problems of {asked['name']}"
             + (f" (left out: {dropped})" if dropped else ""),
             f"{trained['steps']:,} steps, {trained['rollouts']:,} rollouts by {made['engine']}, {trained['tokens']:,} tokens; "
             f"reward {_said(trained['first_reward'])} first, {_said(trained['last_reward'])} last; parity gate {made['gate']}",

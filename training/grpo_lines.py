@@ -96,17 +96,19 @@ def _require_numbers(line: dict[str, Any], checkpoints: Path) -> None:
         return
     raise UserError(
         f"the loss is {line['loss']} and the gradient's norm {line['grad_norm']} at step {line['step']}; "
-        f"{_kept(checkpoints, line['step'])}: lower learning_rate or max_grad_norm"
+        f"{kept_before(checkpoints, line['step'])}: lower learning_rate or max_grad_norm"
     )
 
 
 def _stopped(found: str, lines: list[dict[str, Any]], settings: GrpoSettings, checkpoints: Path) -> str:
     step = lines[-1]["step"]
     well = step - settings.health_window * settings.steps_per_rollout
-    return f"stopped at step {step}: {found}; {_kept(checkpoints, well)}; go on from there with --student and changed settings"
+    return (
+        f"stopped at step {step}: {found}; {kept_before(checkpoints, well)}; go on from there with --student and changed settings"
+    )
 
 
-def _kept(checkpoints: Path, step: int) -> str:
+def kept_before(checkpoints: Path, step: int) -> str:
     """The newest checkpoint up to a step, in words."""
     found = [p for p in checkpoints.glob("checkpoint-*") if int(p.name.partition("-")[2]) <= step]
     newest = max(found, key=lambda p: int(p.name.partition("-")[2]), default=None)

@@ -6,8 +6,11 @@ Checked against the source of TRL 1.16.0; each method says which of its it stand
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
+from curation.errors import UserError
+from training.grpo_lines import kept_before
 from training.rendering import encode
 
 Batch = dict[str, Any]  # what TRL makes of a rollout: tensors with one row for each completion, and num_items_in_batch
@@ -94,7 +97,12 @@ def trainer_class() -> Any:
             return batch
 
         def _rolled_out(self, inputs: list[dict[str, Any]]) -> tuple[Batch, Any]:
-            batch = super()._generate_and_score_completions(inputs)
+            try:
+                batch = super()._generate_and_score_completions(inputs)
+            except RuntimeError as error:  # torch.multinomial's, on the CPU; a GPU stops at the loss
+                if "probability tensor" not in str(error):
+                    raise
+                raise UserError(_no_numbers(Path(self.args.output_dir), self.state.global_step)) from None
             metrics = self._metrics["train"]
             # TRL compares with its own scale, and holds groups without any judgement for groups that differ.
             metrics["frac_reward_zero_std"][-1] = 1 - self._speaking(self.totals).float().mean().item()
@@ -127,3 +135,10 @@ def trainer_class() -> Any:
             return (spread(grouped) > 1e-8).expand_as(grouped).reshape(-1)
 
     return Reinforcer
+
+
+def _no_numbers(checkpoints: Path, step: int) -> str:
+    return (
+        f"the student's probabilities are nan or infinite after step {step}; {kept_before(checkpoints, step - 1)}: "
+        "lower learning_rate, or look at the student's weights"
+    )

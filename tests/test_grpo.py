@@ -1,0 +1,303 @@
+"""Students made on the spot learn by trying: real steps of TRL on a CPU, before, between and after."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from tiny_model import make_tiny_model
+
+from cards.model_card import render_model_card
+from curation.errors import UserError
+from factory.build import build
+from factory.cli import cli
+from factory.recipe import Changes, load_recipe
+from factory.reinforcing import grpo
+from training.grpo import Prompt, reinforce
+from training.grpo_settings import GrpoSettings
+from training.grpo_trainer import advantages, joined, trainer_class
+from training.settings import load
+from training.sft_settings import SftSettings
+from training.students import Student, open_student
+
+FAST = (
+    *("prompts_per_rollout=2", "samples_per_prompt=4", "completions_per_pass=4", "rollouts=2", "max_completion_tokens=12"),
+    *("generation=transformers", "precision=fp32", "gradient_checkpointing=false", "learning_rate=1e-3", "doubt=wrong"),
+    *("max_truncated=null", "max_silent_groups=null", "save_every_rollouts=1", "scale_rewards=group"),
+)
+# Words of a random student differ, so that this has a spread where correctness has none.
+SPREAD = "rewards={accuracy: 1.0, repetition: {words: 1}, language: 1.0}"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def student(tiny: Path, tmp_path: Path) -> Student:
+    return open_student(str(tiny), SftSettings(), tmp_path / "served")
+
+
+def sums(folder: Path, count: int = 12, **columns: Any) -> Path:
+    path = folder / "sums.jsonl"
+    rows = [{"problem": f"What is {n} + 30?", "answer": str(n + 30), **columns} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def prompts(count: int = 8) -> list[Prompt]:
+    asked = "<|im_start|>user\nWhat is {} + 30?<|im_end|>\n<|im_start|>assistant\n"
+    return [Prompt(asked.format(n), str(n + 30), "math", str(n), f"What is {n} + 30?") for n in range(count)]
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def trained(student: Student, folder: Path, *assignments: str, tell: Any = lambda line: None) -> list[dict[str, Any]]:
+    settings = load(GrpoSettings, (*FAST, SPREAD, *assignments))
+    reinforce(prompts(), student, settings, folder / "work", folder / "out", tell, engine="transformers")
+    return metrics(folder / "out")
+
+
+def said(where: Path | str, student: Path, folder: Path, *settings: str) -> str:
+    with pytest.raises(UserError) as caught:
+        grpo(str(where), str(student), None, (*FAST, *settings), runs=folder, out=None, command="")
+    return str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_student_tries_and_is_a_model_with_a_card(tiny: Path, tmp_path: Path) -> None:
+    arguments = ["grpo", str(sums(tmp_path)), "--student", str(tiny), "--runs", str(tmp_path), "--config", "tiny"]
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    (folder,) = (tmp_path / "students").glob("*-tiny-*")
+    assert done.exit_code == 0 and "parity gate passed before and after" in done.output and str(folder) in done.output
+    lines = metrics(folder)
+    assert [(line["step"], line["steps"]) for line in lines] == [(n, 4) for n in range(1, 5)]
+    for line in lines:
+        assert {"reward", "reward_std", "silent_groups", "truncated", "mean_tokens", "entropy", "unjudged"} <= line.keys()
+        assert set(line["rewards"]) == {"accuracy_reward", "tag_count_reward"} and 0 <= line["silent_groups"] <= 1
+    made = json.loads((folder / "training_manifest.json").read_text())
+    assert made["engine"] == "transformers" and made["training"]["rollouts"] == 4 and made["data"]["kept"] == 12
+    card = render_model_card(folder)
+    assert "## Trained on" in card and "sums" in card and "learning_rate" in card and "Training curve" in card
+    assert not list((tmp_path / "students").glob(".*"))  # checkpoints are gone
+    before = sorted(p.stat().st_mtime_ns for p in folder.iterdir())
+    CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert sorted(p.stat().st_mtime_ns for p in folder.iterdir()) == before  # finished: a no-op
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_in_its_stage_and_ends_the_same(student: Student, tmp_path: Path) -> None:
+    """Two stages with growing answers, several epochs, two steps a rollout; killed in the second stage and in the first."""
+    stages = "stages=[{rollouts: 6, completions_per_step: 4}, {rollouts: 2, max_completion_tokens: 20}]"
+    whole = trained(student, tmp_path / "a", stages)
+
+    def stop_at(stage: int, step: int) -> Any:
+        def tell(line: dict[str, Any]) -> None:
+            if (line["stage"], line["step"]) == (stage, step):
+                raise Killed
+
+        return tell
+
+    for place in ((1, 11), (2, 2)):
+        with pytest.raises(Killed):
+            trained(student, tmp_path / "b", stages, tell=stop_at(*place))
+    resumed = trained(student, tmp_path / "b", stages)
+    fixed = ("stage", "step", "loss", "reward", "entropy", "mean_tokens", "learning_rate", "tokens")
+    assert [[line.get(k) for k in fixed] for line in whole] == [[line.get(k) for k in fixed] for line in resumed]
+    assert [line["stage"] for line in whole] == [1] * 12 + [2] * 2
+    assert (
+        max(line.get("max_tokens", 0) for line in whole if line["stage"] == 1)
+        <= 12
+        < max(line["max_tokens"] for line in whole[12:])
+    )
+    weights = [(tmp_path / name / "out" / "model.safetensors").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]
+
+
+ALGORITHMS = {
+    "grpo": ("loss_type=grpo", "beta=0.04", "num_iterations=2", "sync_ref_every_steps=1"),
+    "dr-grpo": ("loss_type=dr_grpo", "scale_rewards=none"),
+    "dapo": ("loss_type=dapo", "epsilon_high=0.28", "delta=10", "dynamic_sampling=true", "mask_truncated_completions=true"),
+    "gspo": ("loss_type=grpo", "importance_sampling_level=sequence", "epsilon=3e-4", "epsilon_high=4e-4"),
+    "cispo": ("loss_type=cispo", "epsilon_high=5"),
+    "rloo": ("loss_type=grpo", "baseline=leave-one-out", "scale_rewards=none"),
+    "reinforce++": ("loss_type=bnpo", "baseline=batch", "scale_rewards=batch"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_moves_the_weights(name: str, student: Student, tmp_path: Path) -> None:
+    lines = trained(student, tmp_path, "rollouts=1", "completions_per_step=4", *ALGORITHMS[name])
+    assert len(lines) == (4 if name == "grpo" else 2)
+    if name != "dapo":  # all answers are cut, and there such answers teach nothing
+        assert any(line["grad_norm"] > 0 for line in lines)
+    assert ("kl" in lines[0]) == (name == "grpo")
+
+
+def test_advantages_of_each_baseline_by_hand() -> None:
+    import torch
+
+    rewards = torch.tensor([1.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0, 2.0])
+
+    def of(baseline: str, scale: str) -> list[float]:
+        return [round(x, 3) for x in advantages(rewards, 4, baseline, scale).tolist()]
+
+    assert of("group", "none") == [0.75, -0.25, -0.25, -0.25, 0, 0, 0, 0]
+    assert of("group", "group")[:2] == [1.5, -0.5]  # by 0.5, the deviation of 1, 0, 0, 0 with n - 1
+    assert of("leave-one-out", "none") == [1.0, -0.333, -0.333, -0.333, 0, 0, 0, 0]
+    assert of("batch", "none") == [-0.125, -1.125, -1.125, -1.125, 0.875, 0.875, 0.875, 0.875]
+    spread = 0.991  # of all eight
+    assert of("batch", "batch")[4] == pytest.approx(0.875 / spread, abs=2e-3)
+
+
+def test_what_cannot_be_judged_neither_earns_nor_moves_the_baseline() -> None:
+    import torch
+
+    nan = float("nan")
+    found = advantages(torch.tensor([1.0, nan, 0.0, nan, nan, nan, nan, 3.0]), 4, "leave-one-out", "none")
+    assert found.tolist() == [1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_refills_replace_silent_groups_and_stop_when_there_are_none_or_too_many() -> None:
+    """The trainer's own choice of rows, on rollouts made by hand: a row is known by its completion."""
+    import torch
+
+    made = iter(
+        [
+            (torch.tensor([5.0, 5.0]), 30),  # silent again
+            (torch.tensor([0.0, 1.0]), 40),
+        ]
+    )
+
+    class ByHand(trainer_class()):  # type: ignore[misc]
+        def __init__(self, most: int) -> None:
+            self.num_generations, self.ours = 2, load(GrpoSettings, (f"max_refills={most}", "dynamic_sampling=true"))
+            self.train_dataset = [{"prompt": "p"}] * 5
+            self._metrics = {"train": {"refills": []}}
+            self.args = self.state = self.processing_class = type("", (), {"seed": 1, "global_step": 0, "pad_token_id": 99})
+
+        def _rolled_out(self, inputs: list[dict[str, Any]]) -> Any:
+            totals, first = next(made)
+            assert len(inputs) == 2
+            return batch(first, 2, width=3), totals
+
+    def batch(first: int, rows: int, width: int) -> dict[str, Any]:
+        ids = torch.arange(first, first + rows).unsqueeze(1).expand(rows, width)
+        mask = torch.ones_like(ids)
+        return {"prompt_ids": ids, "prompt_mask": mask, "completion_ids": ids, "completion_mask": mask, "num_items_in_batch": 0}
+
+    trainer = ByHand(most=9)
+    whole, totals = trainer._refilled(batch(10, 4, width=2), torch.tensor([0.0, 1.0, 7.0, 7.0]))
+    assert totals.tolist() == [0.0, 1.0, 0.0, 1.0] and trainer._metrics["train"]["refills"] == [2.0]
+    assert whole["prompt_ids"].tolist() == [[99, 10, 10], [99, 11, 11], [40, 40, 40], [41, 41, 41]]
+    assert whole["completion_ids"].tolist() == [[10, 10, 99], [11, 11, 99], [40, 40, 40], [41, 41, 41]]
+    assert whole["completion_mask"].tolist()[:2] == [[1, 1, 0], [1, 1, 0]] and whole["num_items_in_batch"] == 10
+    made = iter([(torch.tensor([5.0, 5.0]), 30)])
+    _, totals = ByHand(most=1)._refilled(batch(10, 4, width=2), torch.tensor([0.0, 1.0, 7.0, 7.0]))
+    assert totals.tolist() == [0.0, 1.0, 7.0, 7.0]  # as many completions as ever: TRL counts on it
+
+
+def test_joined_keeps_values_beside_their_tokens() -> None:
+    import torch
+
+    one = {"completion_ids": torch.tensor([[1, 2]]), "completion_mask": torch.tensor([[1, 1]]), "advantages": torch.tensor([0.5])}
+    two = {
+        "completion_ids": torch.tensor([[3], [4]]),
+        "completion_mask": torch.tensor([[1], [1]]),
+        "advantages": torch.tensor([1.0, 2.0]),
+    }
+    for part in (one, two):
+        part["old_per_token_logps"] = -part["completion_ids"].float()
+        part["num_items_in_batch"] = part["completion_mask"].sum()
+    whole = joined([(one, torch.tensor([True])), (two, torch.tensor([False, True]))], pad_id=9)
+    assert whole["completion_ids"].tolist() == [[1, 2], [4, 9]] and whole["num_items_in_batch"] == 3
+    assert whole["old_per_token_logps"].tolist() == [[-1.0, -2.0], [-4.0, 0.0]] and whole["advantages"].tolist() == [0.5, 2.0]
+
+
+@pytest.mark.slow
+def test_doubt_teaches_nothing_and_is_counted(student: Student, tmp_path: Path) -> None:
+    """The student's noise is no number, so the verifier cannot tell; the reward of form must not make up for it."""
+    lines = trained(student, tmp_path, "doubt=skip", "rewards={accuracy: 1.0, overlong: 1.0, language: 5.0}", "rollouts=1")
+    assert lines[0]["unjudged"] > 0.5
+    if lines[0]["unjudged"] == 1:
+        assert lines[0]["grad_norm"] == 0 and "reward" not in lines[0] and lines[0]["silent_groups"] == 1
+
+
+@pytest.mark.slow
+def test_an_illness_stops_the_training_and_keeps_a_checkpoint_from_before(student: Student, tmp_path: Path) -> None:
+    ill = ("rollouts=8", "health_window=3", "max_truncated=0.2", "save_every_rollouts=1")
+    with pytest.raises(
+        UserError, match=r"stopped at step 3: truncated is .* over the last 3 rollouts, max_truncated is 0.2: answers"
+    ):
+        trained(student, tmp_path, *ill)
+    kept = sorted(p.name for p in (tmp_path / "work" / "stage-1" / "checkpoints").glob("checkpoint-*"))
+    assert kept == ["checkpoint-1", "checkpoint-2"]
+    with pytest.raises(UserError, match="stopped at step 3"):  # as sick as before
+        trained(student, tmp_path, *ill)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_the_training(tiny: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    broken = Path(shutil.copytree(tiny, tmp_path / "broken"))
+    weights = load_file(broken / "model.safetensors")
+    weights["model.layers.1.mlp.down_proj.weight"] *= torch.inf
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    assert "probabilities are nan or infinite after step 0; there is no checkpoint" in said(sums(tmp_path), broken, tmp_path)
+    wild = ("learning_rate=1e30", "completions_per_step=4", "rollouts=3")  # the second step on one rollout
+    found = said(sums(tmp_path), tiny, tmp_path, SPREAD, *wild)
+    assert "the loss is nan" in found and "at step 2; there is no checkpoint" in found
+
+
+@pytest.mark.slow
+def test_prompts_are_those_of_a_run_within_a_band_of_pass_rates(tiny: Path, tmp_path: Path) -> None:
+    changes = Changes(assignments=("source.count=20", "source.max_numbers=3"))
+    run = build(load_recipe("countdown", changes), runs=tmp_path / "built")
+    (file,) = (run / "problems").glob("*.parquet")
+    ids = pl.read_parquet(file)["id"].to_list()
+    table = pl.DataFrame({"problem_id": ids, "model": "m", "correct": [n % 5 for n in range(len(ids))], "judged": 4})
+    table.write_parquet(tmp_path / "rates.parquet")
+    band = (f"difficulty={tmp_path / 'rates.parquet'}", "min_pass_rate=0.25", "max_pass_rate=0.75", "rollouts=1")
+    folder = grpo(str(run), str(tiny), None, (*FAST, "max_prompt_tokens=1000", *band), runs=tmp_path, out=None, command="")
+    made = json.loads((folder / "training_manifest.json").read_text())
+    assert made["data"]["dropped"] == {"too_easy": 4, "too_hard": 4} and made["data"]["kept"] == 12
+    assert made["data"]["recipe_hash"] and made["data"]["sources"]
+    assert "no model 'x'" in said(run, tiny, tmp_path, *band, "difficulty_models=[x]")
+    assert "12 too_easy, 8 too_hard" in said(run, tiny, tmp_path, band[0], "min_pass_rate=0.4", "max_pass_rate=0.45")
+
+
+@pytest.mark.slow
+def test_mistakes_are_one_sentence(tiny: Path, tmp_path: Path) -> None:
+    asked = sums(tmp_path)
+    assert "max_prompt_tokens 3" in said(asked, tiny, tmp_path, "max_prompt_tokens=3")
+    assert "12 prompt_too_long" in said(asked, tiny, tmp_path, "max_prompt_tokens=3")
+    assert "are beyond the 4,096 positions" in said(asked, tiny, tmp_path, "max_completion_tokens=4090")
+    assert "needs vLLM, which is not installed" in said(asked, tiny, tmp_path, "generation=vllm-colocate")
+    assert "is for a GPU and there is none" in said(asked, tiny, tmp_path, "precision=bf16")
+    assert "min_pass_rate and max_pass_rate need one" in said(asked, tiny, tmp_path, "min_pass_rate=0.1")
+    assert "no reward 'acuracy'" in said(asked, tiny, tmp_path, "rewards={acuracy: 1}")
+    assert "fewer than one rollout takes" in said(asked, tiny, tmp_path, "prompts_per_rollout=16")
+    assert "12 no_gold" in said(sums(tmp_path, answer=None), tiny, tmp_path)
+    bare = Path(shutil.copytree(tiny, tmp_path / "bare"))
+    (bare / "chat_template.jinja").unlink()
+    assert "no_template" in said(asked, bare, tmp_path)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"problem": "What is 1 + 1?"}\n')
+    assert "has no column for the gold answer; it has problem: set answer_column" in said(rows, tiny, tmp_path)
+    assert "is no finished run" in said(tmp_path, tiny, tmp_path)
+    assert "end_is_pad" in said(sums(tmp_path), tiny, tmp_path, "pad_token='<|im_end|>'")
