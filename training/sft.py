@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from training.attention import VARLEN, fastest_kernels, register_varlen
+from training.curves import write_curves
 from training.mfu import lengths, read_shape
 from training.plan import resolved
 from training.progress import Tell, forget_after, last_checkpoint, meter, metrics
@@ -46,29 +47,20 @@ def train(rows: Sequence[Path], student: Student, settings: SftSettings, work: P
     Raises UserError where the batch cannot fit, and where the loss is no number any more; the checkpoint before it is kept.
     """
     import torch
-    from transformers import AutoModelForCausalLM, PrinterCallback
-    from trl import SFTTrainer
+    from transformers import AutoModelForCausalLM
 
     _quiet()
     shape, cuda = read_shape(student.base), torch.cuda.is_available()
     settings = resolved(shape, settings, hardware(), lengths(list(rows)), liger_installed=liger_installed())
     work.mkdir(parents=True, exist_ok=True)
     last = last_checkpoint(work / "checkpoints")
-    arguments = _arguments(settings, work / "checkpoints", cuda=cuda)  # before the model: ZeRO-3 shards it while it loads
+    arguments = trainer_arguments(settings, work / "checkpoints", cuda=cuda)  # before the model: ZeRO-3 shards it while it loads
     resumed_at, tokens = forget_after(work / "metrics.jsonl", last, writes=arguments.process_index == 0)
     model = AutoModelForCausalLM.from_pretrained(student.base, dtype=_loaded_in(settings), attn_implementation=_attention(settings))
     model.config.eos_token_id, model.config.pad_token_id = student.turn.end_id, student.tokenizer.pad_token_id
     model.generation_config = generation_config(student.base, student.tokenizer, student.turn)
-    _fuse(model, settings)
-    trainer = SFTTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=_dataset(rows, work / "rows"),
-        processing_class=student.tokenizer,
-        optimizers=(_optimizer(model, settings), None),
-        callbacks=[metrics(work / "metrics.jsonl", tokens, tell, meter(shape, rows, settings))],
-    )
-    trainer.remove_callback(PrinterCallback)  # `tell` says it
+    trainer = make_trainer(model, student.tokenizer, _dataset(rows, work / "rows"), arguments, settings)
+    trainer.add_callback(metrics(work / "metrics.jsonl", tokens, tell, meter(shape, rows, settings)))
     began = time.monotonic()
     with fastest_kernels(cuda):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -77,6 +69,7 @@ def train(rows: Sequence[Path], student: Student, settings: SftSettings, work: P
     lines = [json.loads(line) for line in (work / "metrics.jsonl").read_text("utf-8").splitlines()]
     if arguments.process_index == 0:
         shutil.copy(work / "metrics.jsonl", out / "metrics.jsonl")
+        write_curves(out / "metrics.jsonl", out / "training.svg")
     return Trained(lines[-1]["step"], lines[-1]["tokens"], seconds, lines[0]["loss"], lines[-1]["loss"], resumed_at)
 
 
@@ -129,7 +122,25 @@ def _optimizer(model: Any, settings: SftSettings) -> Any:
     return master_adamw(model, lr=settings.learning_rate, betas=betas, weight_decay=settings.weight_decay)
 
 
-def _arguments(settings: SftSettings, folder: Path, *, cuda: bool) -> Any:
+def make_trainer(model: Any, tokenizer: Any, dataset: Any, arguments: Any, settings: SftSettings) -> Any:
+    """TRL's trainer of a loaded model, with the kernels and the optimiser of settings without an "auto"."""
+    from transformers import PrinterCallback
+    from trl import SFTTrainer
+
+    _fuse(model, settings)
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        optimizers=(_optimizer(model, settings), None),
+    )
+    trainer.remove_callback(PrinterCallback)  # `tell` says it
+    return trainer
+
+
+def trainer_arguments(settings: SftSettings, folder: Path, *, cuda: bool) -> Any:
+    """TRL's configuration for settings without an "auto"; checkpoints go to `folder`."""
     from trl import SFTConfig
 
     floor = {"min_lr_rate": settings.final_lr_ratio} if settings.final_lr_ratio else {}
@@ -143,7 +154,7 @@ def _arguments(settings: SftSettings, folder: Path, *, cuda: bool) -> Any:
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.rows_per_pass,
         gradient_accumulation_steps=settings.rows_per_step // (settings.rows_per_pass * (settings.processes or 1)),
-        max_length=settings.max_length if settings.packing or not in_one_sequence else None,
+        max_length=settings.max_length if settings.packing else None,  # rows that are longer were left out
         packing=settings.packing,
         packing_strategy="bfd",
         padding_free=in_one_sequence and not settings.packing and settings.rows_per_pass > 1,
