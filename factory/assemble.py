@@ -14,6 +14,7 @@ from cards.dataset_card import write_card
 from cards.view.report import write_report
 from curation.files import write_atomic
 from curation.records import Problem, Trace, content_id, schema
+from factory.by_source import Published, by_source
 from factory.ledger import Count, total
 from factory.manifest import manifest
 from factory.recipe import Recipe
@@ -33,10 +34,12 @@ def assemble(run: Run, recipe: Recipe, pieces: Pieces, command: str) -> None:
     if _state(run.folder) == state:
         return
     (run.folder / "manifest.json").unlink(missing_ok=True)  # without it this is no finished run
-    _link(run.folder, pieces, rejected)
+    examples = by_source(run.store, _example_files(pieces), [p.digest for p in example_pieces(pieces)])
+    _link(run.folder, pieces, rejected, examples)
     funnel = funnel_of(pieces)
     write_atomic(run.folder / "funnel.json", json.dumps(funnel, indent=1, ensure_ascii=False) + "\n")
     record = manifest(run.folder, recipe, pieces, list(all_pieces(pieces)), command) | {"state": state}
+    record["dataset"]["configs"] = examples.configs
     write_atomic(run.folder / "manifest.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     write_card(run.folder)
     write_report(run.folder)
@@ -69,13 +72,17 @@ def funnel_of(pieces: Pieces) -> list[Count]:
     return [total(same) for same in lines.values()]
 
 
-def _link(folder: Path, pieces: Pieces, rejected: Piece) -> None:
+def example_pieces(pieces: Pieces) -> list[Piece]:
+    """The pieces that hold the examples of the set."""
+    return [pieces.selected] if pieces.selected else [j.examples for j in pieces.judged]
+
+
+def _link(folder: Path, pieces: Pieces, rejected: Piece, examples: Published) -> None:
     replace_folder(folder / "problems", {f"{j.shard.number:05}.parquet": j.shard.problems for j in pieces.judged})
     for name in ("traces", "verdicts"):
         files = {f"{j.shard.number:05}.parquet": getattr(j, name).folder / f"{name}.parquet" for j in pieces.judged}
         replace_folder(folder / name, files)
-    full = list(_example_files(pieces))
-    replace_folder(folder / "dataset", {f"train-{n:05}-of-{len(full):05}.parquet": file for n, file in enumerate(full)})
+    replace_folder(folder / "dataset", examples.files)
     replace_folder(folder / "rejected", {f"{n}.parquet": rejected.folder / f"{n}.parquet" for n in ("problems", "traces")})
     evidence = next(p for p in pieces.cleaning if p.name == "decontaminate")
     link(evidence.folder / "contamination.parquet", folder / "contamination.parquet")
