@@ -28,6 +28,7 @@ _EVIDENCE = (
     "duplicates.parquet",
     "audit.parquet",
     "difficulty.parquet",
+    "labels.parquet",
 )  # those that a run has
 _RECORDS = ("recipe.json", "manifest.json", "selection.json")  # published without the paths of the machine that wrote them
 _FILES = ("README.md", "funnel.svg", "funnel.json", *_RECORDS, *_EVIDENCE)

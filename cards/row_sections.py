@@ -43,8 +43,9 @@ def configs(facts: RunFacts) -> list[tuple[str, str]]:
 
     A table without rows is none: load_dataset 5.2 answers `Instruction "train" corresponds to no data!`.
     """
+    parts = [(part["name"], part["path"]) for part in facts.manifest["dataset"]["configs"]]
     rejected = [(f"rejected_{name}", f"rejected/{name}.parquet") for name, rows in facts.rejected.items() if rows]
-    return [("default", "dataset/*.parquet"), *rejected]
+    return [("default", "dataset/*.parquet"), *parts, *rejected]
 
 
 def summary(facts: RunFacts) -> str:
@@ -67,8 +68,24 @@ def loading(facts: RunFacts) -> str:
         "",
         'examples = load_dataset(".", split="train")  # this folder, or OWNER/NAME',
     ]
-    lines += [f'{name} = load_dataset(".", "{name}", split="train")' for name, _ in configs(facts) if name != "default"]
-    return block("\n".join(lines), "python")
+    parts = [part["name"] for part in facts.manifest["dataset"]["configs"] if part["source"] is not None]
+    lines += [f'of_one_source = load_dataset(".", "{name}", split="train")' for name in parts[:1]]
+    lines += [f'{name} = load_dataset(".", "{name}", split="train")' for name, _ in configs(facts) if name.startswith("rejected_")]
+    return "\n\n".join([block("\n".join(lines), "python"), *_parts(facts)])
+
+
+def _parts(facts: RunFacts) -> list[str]:
+    """What each configuration beside the default one holds, where there are such."""
+    held = {"all": "every example, as the default", "verified": "those whose trace was verified as correct"}
+    rows = [
+        [
+            code(part["name"]),
+            number(part["rows"]),
+            f"source {code(part['source'])}" if part["source"] is not None else held[part["name"]],
+        ]
+        for part in facts.manifest["dataset"]["configs"]
+    ]
+    return [table(["configuration", "examples", "what it holds"], rows, right=(1,))] if rows else []
 
 
 def sample(facts: RunFacts) -> str:

@@ -151,6 +151,7 @@ def _manifest(folder: Path, problems: int) -> dict[str, Any]:
         "steps": [],
         "dataset": {
             "rows": problems,
+            "configs": [],
             "files": [
                 {
                     "path": str(p.relative_to(folder)),

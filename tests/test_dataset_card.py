@@ -79,7 +79,7 @@ def test_a_set_without_examples_says_so(tmp_path: Path) -> None:
 
 def test_the_figures_are_those_of_the_files(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", problems=7)
-    change(run / "manifest.json", dataset={"rows": 999, "files": []})
+    change(run / "manifest.json", dataset={"rows": 999, "files": [], "configs": []})
     card = render(run)
     assert "**7** examples for **7** problems: math (7)" in card
     assert "**14** generations are all included, 7 of them verified correct" in card
