@@ -16,10 +16,10 @@ def register_varlen() -> None:
     """
     from transformers import AttentionInterface
 
-    AttentionInterface.register(VARLEN, _varlen)
+    AttentionInterface.register(VARLEN, varlen)
 
 
-def _varlen(
+def varlen(
     module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float | None = None, **boundaries: Any
 ) -> tuple[Any, None]:
     """query [1, heads, tokens, size] and the others with their own heads -> [1, tokens, heads, size]; rows end at cu_seq_lens_q."""
