@@ -11,13 +11,12 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
-from cards.curve_picture import loss_svg
 from cards.dataset_card import HAND_OPEN, keep_hand_written, render
 from cards.licenses import clashes
 from cards.model_card import TRAINING_MANIFEST, render_model_card
 from cards.public import public_json
 from cards.run_facts import read_json
-from cards.training_sections import CURVE, read_metrics, training_licenses, training_teachers
+from cards.training_sections import training_licenses, training_teachers
 from curation.errors import UserError
 
 # What is published. Not traces/, problems/ and verdicts/: each generation, problem and verdict of the set is in dataset/
@@ -83,9 +82,8 @@ def _model_parcel(folder: Path, allow_license_clash: bool) -> Parcel:
         found = read_json(folder, TRAINING_MANIFEST)
         recorded = _clash(folder, training_licenses(found), training_teachers(found), allow_license_clash)
     files = contents(kept)
-    files |= {name: content(_public_record(folder, name, recorded)) for name in (TRAINING_MANIFEST,) if name in kept}
-    if points := read_metrics(folder):
-        files[CURVE] = content(loss_svg(points).encode())
+    if TRAINING_MANIFEST in kept:
+        files[TRAINING_MANIFEST] = content(_public_record(folder, TRAINING_MANIFEST, recorded))
     files["README.md"] = content(_model_card(folder, recorded).encode())
     listing = json.dumps(sorted((name, c.sha256) for name, c in files.items() if name != "README.md"))
     return Parcel("model", files, hashlib.sha256(listing.encode()).hexdigest()[:16])

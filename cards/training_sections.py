@@ -13,7 +13,7 @@ from cards.licenses import clash_text, clashes, teacher_terms
 from cards.markdown import block, code, number, table, text
 from cards.public import public_text
 
-CURVE = "loss.svg"  # beside the card
+CURVES = "training.svg"  # training.curves draws it beside the weights
 _CURVE_POINTS = 12
 
 
@@ -69,7 +69,8 @@ def curve(folder: Path) -> str | None:
     shown = [points[i] for i in sorted({round(n * last / (_CURVE_POINTS - 1)) for n in range(_CURVE_POINTS)})]
     names = [name for name in points[0] if isinstance(points[0][name], int | float)]
     rows = [[f"{p[n]:.4g}" if isinstance(p.get(n), float) else number(p.get(n)) for n in names] for p in shown]
-    return f"![Loss at each step]({CURVE})\n\n" + table([text(n) for n in names], rows, right=range(len(names)))
+    picture = [f"![Metrics at each step]({CURVES})"] if (folder / CURVES).is_file() else []
+    return "\n\n".join([*picture, table([text(n) for n in names], rows, right=range(len(names)))])
 
 
 def evaluations(folder: Path) -> str | None:

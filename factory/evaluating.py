@@ -76,7 +76,7 @@ def evaluate(
         or runs / "evals" / f"{_stem(known.name)}-{asked.name}-{content_id(identity, asked.digest, wanted.model_dump())[:8]}.json"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_table(_table(traces, verdicts), path.with_suffix(".parquet"))
+    write_table(_table(asked.problems, traces, verdicts), path.with_suffix(".parquet"))
     write_atomic(path, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return path
 
@@ -171,8 +171,11 @@ def _result(suite: Suite, wanted: Evaluation, identity: Identity, questions: Seq
     }
 
 
-def _table(traces: Sequence[Trace], verdicts: Sequence[Verdict]) -> pl.DataFrame:
+def _table(problems: Sequence[Problem], traces: Sequence[Trace], verdicts: Sequence[Verdict]) -> pl.DataFrame:
+    asked = {p.id: p for p in problems}
     columns: dict[str, list[Any]] = {
+        "prompt": [asked[t.problem_id].prompt for t in traces],
+        "answer": [asked[t.problem_id].answer for t in traces],
         **{n: [getattr(t, n) for t in traces] for n in ("problem_id", "index", "finish", "completion_tokens", "reasoning")},
         "answer_text": [t.answer_text for t in traces],
         **{n: [getattr(v, n) for v in verdicts] for n in ("outcome", "why", "extracted")},

@@ -82,6 +82,7 @@ def record(model: Path, **changes: Any) -> None:
     lines = [{"step": n, "loss": 2.0 / n, "note": "x"} for n in range(1, 101)]
     (model / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     (model / "chat_template.jinja").write_text("{% for m in messages %}```{{ m }}{% endfor %}", "utf-8")
+    (model / "training.svg").write_text("<svg/>", "utf-8")
     (model / "evals").mkdir(exist_ok=True)
     (model / "evals" / "aime25.json").write_text(json.dumps(RESULT), "utf-8")
 
@@ -96,9 +97,8 @@ def test_a_model_is_published_whole_and_without_what_training_left(hub: Hub, mod
     assert hub.repos == {} and not (model / "README.md").exists()
     result = send(hub, model)
     held = hub.main(REPO)
-    ours = {"README.md", "config.json", "model.safetensors", "training_manifest.json", "loss.svg"}
+    ours = {"README.md", "config.json", "model.safetensors", "training_manifest.json", "training.svg"}
     assert set(held) == {".gitattributes", *ours, "metrics.jsonl", "chat_template.jinja", "evals/aime25.json"}
-    assert held["loss.svg"].startswith(b"<svg") and b"loss from 2 to 0.02 over 100 steps" in held["loss.svg"]
     assert held["model.safetensors"] == (model / "model.safetensors").read_bytes()
     assert b"/home/me" not in held["training_manifest.json"] + held["README.md"]
     assert result.url == f"{hub.url}/{REPO}" and wish.uploaded == result.uploaded
@@ -116,7 +116,7 @@ def test_the_card_is_written_from_the_record(model: Path) -> None:
     assert "| `sums` | `mit` | `0123` |" in card and "| `learning_rate` | `1e-05` |" in card
     assert "| `DeepSeek-R1` | MIT | **allowed** |" in card and "A turn ends with `<|im_end|>`." in card.replace("\\|", "|")
     curve = card.split("## Training curve")[1].split("##")[0]
-    assert "| 1 | 2 |" in curve and "| 100 | 0.02 |" in curve and curve.count("\n| ") == 14 and "(loss.svg)" in curve
+    assert "| 1 | 2 |" in curve and "| 100 | 0.02 |" in curve and curve.count("\n| ") == 14 and "(training.svg)" in curve
     assert "````jinja" in card and "A student \\| of &lt;b&gt;sums&lt;/b&gt;." in card
     assert "factory distill sums-0123 --student org/base" in card
 
