@@ -18,7 +18,8 @@ from factory.build import build
 from factory.cli import cli
 from factory.recipe import Changes, load_recipe
 from factory.reinforcing import grpo
-from training.grpo import Prompt, reinforce
+from training.apart import apart
+from training.grpo import Prompt, reinforce, train_stage
 from training.grpo_settings import GrpoSettings
 from training.grpo_trainer import advantages, joined, trainer_class
 from training.settings import load
@@ -301,3 +302,34 @@ def test_mistakes_are_one_sentence(tiny: Path, tmp_path: Path) -> None:
     assert "has no column for the gold answer; it has problem: set answer_column" in said(rows, tiny, tmp_path)
     assert "is no finished run" in said(tmp_path, tiny, tmp_path)
     assert "end_is_pad" in said(sums(tmp_path), tiny, tmp_path, "pad_token='<|im_end|>'")
+
+
+def _refuse(tell: Any) -> int:
+    raise UserError("too few prompts")
+
+
+def _fall(tell: Any) -> int:
+    """A child that is killed, as one is that takes too much memory."""
+    import os
+    import signal
+
+    tell({"step": 1})
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+@pytest.mark.slow
+def test_a_stage_in_a_process_of_its_own_tells_the_same_and_a_lost_one_says_so(student: Student, tmp_path: Path) -> None:
+    settings = load(GrpoSettings, (*FAST, SPREAD, "rollouts=1"))
+    here: list[dict[str, Any]] = []
+    there: list[dict[str, Any]] = []
+    train_stage(prompts(), student, settings, tmp_path / "here", "transformers", here.append)
+    apart(train_stage, prompts(), student, settings, tmp_path / "there", "transformers", tell=there.append)
+    fixed = ("step", "loss", "reward", "entropy", "grad_norm")
+    assert [[line[k] for k in fixed] for line in here] == [[line[k] for k in fixed] for line in there]
+    assert (tmp_path / "there" / "model" / "config.json").is_file()
+    with pytest.raises(UserError, match="too few prompts"):
+        apart(_refuse, tell=there.append)
+    with pytest.raises(UserError, match="ended with status -9 and no word"):
+        apart(_fall, tell=there.append)
+    assert there[-1] == {"step": 1}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curation.errors import UserError
+from training.apart import apart
 from training.grpo_arguments import arguments
 from training.grpo_lines import recorder
 from training.grpo_settings import GrpoSettings
@@ -64,7 +65,11 @@ def reinforce(
     for number, stage in enumerate(stages, start=1):
         folder = work / f"stage-{number}"
         if not (folder / "model").is_dir():
-            resumed_at = _stage(prompts, student, stage, folder, partial(_tell_stage, tell, number), engine)
+            told = partial(_tell_stage, tell, number)
+            if engine == "vllm-colocate" and len(stages) > 1:
+                resumed_at = apart(train_stage, prompts, student, stage, folder, engine, tell=told)
+            else:
+                resumed_at = train_stage(prompts, student, stage, folder, engine, told)
         student = student._replace(base=folder / "model")
     shutil.copytree(student.base, out)
     lines = _gathered(work, len(stages), out / "metrics.jsonl")
@@ -99,7 +104,7 @@ def _gathered(work: Path, stages: int, path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSettings, folder: Path, tell: Tell, engine: str) -> int:
+def train_stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSettings, folder: Path, engine: str, tell: Tell) -> int:
     """Train one stage into `folder`/model; return the step it went on from."""
     import torch
     from transformers import AutoModelForCausalLM, PrinterCallback
