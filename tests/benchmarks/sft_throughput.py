@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from training.attention import VARLEN, fastest_kernels  # noqa: E402
+from training.attention import VARLEN, fastest_kernels, register_varlen, varlen  # noqa: E402
 from training.mfu import Lengths, Shape, flops_per_token, mfu, parameters  # noqa: E402
 from training.plan import Hardware, resolved  # noqa: E402
 from training.plan_memory import GIB, Choice, predict  # noqa: E402
@@ -305,8 +305,6 @@ def packed(q: Any, k: Any, v: Any) -> dict[str, Any]:
     """Two rows in one sequence through our varlen attention, against each alone: values, and the gradient of q."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention as sdpa
-
-    from training.attention import varlen
 
     at, total = 5_000, 12_000
     q, k, v = (x[:, :, :total].detach().clone().requires_grad_() for x in (q, k, v))
