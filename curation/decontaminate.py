@@ -9,15 +9,15 @@ words normalised for LaTeX, spacing and punctuation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from curation.benchmarks import Benchmark
 from curation.net import WORD, Net, caught, read
 from curation.normalise import normalise_question, tokens, words
-from curation.overlap import Grams, closest, covered, grams, rarity, sieve, spans, word_weights
+from curation.overlap import Grams, Pairs, closest, covered, grams, parts, rarity, sieve, spans, word_weights
 from curation.shingles import BLOCK_CHARACTERS, I64, U64, Hashed, only, runs
 
 __all__ = ["Benchmark", "Hit", "contamination"]
@@ -30,6 +30,7 @@ Rule = Literal["exact", "ngram", "short", "fuzzy"]
 # read: 13 are the question, 213 the question with other numbers or words, 180 of them what MATH-Perturb was made from, 5 neither.
 # At 0.7, of 24 more against the first six none is the question and 11 are neither; 0.9 lets half of the paraphrases pass.
 _MIN_COVERAGE = 0.75
+_WORDS_AT_ONCE = 500_000  # of questions measured, 50 MB
 _CLOSEST = 5  # questions measured for a row, those with the highest share of runs
 
 
@@ -51,6 +52,8 @@ class _Index(NamedTuple):
     words: list[list[str]]  # of each entry's statement
     exact: dict[str, int]  # normalised question -> first such entry
     short: dict[int, list[int]]  # hash of all words of a question of fewer than n -> entries
+    sizes: I64  # number of these words
+    spans: Hashed  # of these words
     grams: Grams
     net: Net
 
@@ -77,9 +80,9 @@ def contamination(
     index = _index(benchmarks, n, statement)
     found = caught(texts, index.net, n, statement, block_characters, workers)
     hits: list[Hit | None] = [None] * len(texts)
-    for row, entry, overlap, score in _measured(texts, found.shared, index, n, statement):
-        if rule == "ngram" or score >= min_coverage:
-            hits[row] = _hit(index, entry, "ngram", overlap, score)
+    least = min_coverage if rule == "coverage" else 0.0
+    for row, entry, overlap, score in _measured(texts, found.shared, index, n, statement, least):
+        hits[row] = _hit(index, entry, "ngram", overlap, score)
     for row, entry in _short_copies(texts, found.short, index).items():
         hits[row] = _whole(index, entry, "short")
     for row, entry in _exact_copies(texts, found.whole, index).items():
@@ -115,7 +118,9 @@ def _index(benchmarks: Sequence[Benchmark], n: int, statement: Callable[[str], s
     known = grams(held, n)
     letters = read([questions[entry] for entry in exact.values()]).letters
     net = Net(sieve(letters), short, sieve(known.hashes))
-    return _Index(names, numbers, questions, list(map(words, stated)), exact, entries, known, net)
+    return _Index(
+        names, numbers, questions, list(map(words, stated)), exact, entries, np.diff(held.starts), spans(held), known, net
+    )
 
 
 def _short(held: Hashed, n: int) -> tuple[dict[int, list[int]], dict[int, U64]]:
@@ -151,22 +156,35 @@ def _short_copies(texts: Sequence[str], found: I64, index: _Index) -> dict[int, 
 
 
 def _measured(
-    texts: Sequence[str], runs_shared: I64, index: _Index, n: int, statement: Callable[[str], str]
+    texts: Sequence[str], runs_shared: I64, index: _Index, n: int, statement: Callable[[str], str], least: float
 ) -> Iterator[tuple[int, int, str, float]]:
-    """(row, entry, overlap, score) of each row that shares a run, for the entry with the highest score."""
+    """(row, entry, overlap, score) of each row that shares a run, for its entry with the highest score, if that is `least`."""
     weight = rarity(runs_shared[:, 1], index.grams)
     pairs = closest(runs_shared[:, 0], runs_shared[:, 1], index.grams, weight, _CLOSEST)
-    of_question = index.grams.of_question
-    weights = {e: word_weights(weight[of_question[e]], n) for e in np.unique(pairs.questions).tolist()}
-    for row, group in groupby(zip(pairs.rows.tolist(), pairs.questions.tolist(), strict=True), lambda pair: pair[0]):
-        held = set(spans(words(statement(texts[row]))))
-        best, best_flags, best_score = -1, np.zeros(0, np.bool_), -1.0
-        for entry in sorted(entry for _, entry in group):
-            flags = covered(index.words[entry], held)
-            score = float(weights[entry] @ flags / weights[entry].sum())
-            if score > best_score:
-                best, best_flags, best_score = entry, flags, score
-        yield row, best, _shown(index.words[best], best_flags.tolist()), min(best_score, 1.0)
+    weights = {e: word_weights(weight[index.grams.of_question[e]], n) for e in np.unique(pairs.questions).tolist()}
+    order = np.lexsort((pairs.questions, pairs.rows))
+    pairs = Pairs(pairs.rows[order], pairs.questions[order])
+    for part in parts(pairs.rows, index.sizes[pairs.questions], _WORDS_AT_ONCE):
+        row, entry = pairs.rows[part], pairs.questions[part]
+        distinct, place = np.unique(row, return_inverse=True)
+        held = spans(only(read([statement(texts[r]) for r in distinct.tolist()]).tokens, WORD))
+        flags = covered(held, index.spans, index.sizes, Pairs(place, entry))
+        ends = np.cumsum(index.sizes[entry])
+        starts = ends - index.sizes[entry]
+        weighed = np.concatenate([weights[e] for e in entry.tolist()])
+        # Rounded, so that the same share is a tie however it was summed.
+        scores = np.round(np.add.reduceat(weighed * flags, starts) / np.add.reduceat(weighed, starts), 9)
+        for at in _best(row, scores):
+            if scores[at] >= least:
+                shown = _shown(index.words[entry[at]], flags[starts[at] : ends[at]].tolist())
+                yield int(row[at]), int(entry[at]), shown, float(scores[at])
+
+
+def _best(rows: I64, scores: npt.NDArray[np.float64]) -> list[int]:
+    """The place of the highest score of each row; of several alike the first."""
+    order = np.lexsort((-scores, rows))
+    best: list[int] = order[np.unique(rows[order], return_index=True)[1]].tolist()
+    return best
 
 
 def _shown(question: list[str], flags: list[bool]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from curation.shingles import I64, U64, Hashed, runs, within
+from curation.shingles import I64, U64, Hashed, mix, runs, within
 
 _SIEVE_BITS = np.uint64(42)  # the 22 highest bits of a hash pick its place in the sieve: 4 MB, in the cache
 _PART = 2_000_000  # (row, question) pairs weighed at once
@@ -85,8 +84,8 @@ def closest(rows: I64, run: I64, known: Grams, weight: npt.NDArray[np.float64], 
     """For each row the `most` questions with the highest weighted share of runs in the row, rows in order."""
     spread = np.diff(known.starts)
     total = np.bincount(known.questions, np.repeat(weight, spread), minlength=known.total)
-    parts = [Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))]
-    for part in _parts(rows, spread[run]):
+    found = [Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    for part in parts(rows, spread[run], _PART):
         at = run[part]
         code = np.repeat(rows[part], spread[at]) * known.total + known.questions[within(known.starts[at], spread[at])]
         pair, inverse = np.unique(code, return_inverse=True)
@@ -95,13 +94,13 @@ def closest(rows: I64, run: I64, known: Grams, weight: npt.NDArray[np.float64], 
         order = np.lexsort((question, -share, row))
         row, question = row[order], question[order]
         rank = np.arange(len(row)) - np.searchsorted(row, row)
-        parts.append(Pairs(row[rank < most], question[rank < most]))
-    return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        found.append(Pairs(row[rank < most], question[rank < most]))
+    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def _parts(rows: I64, costs: I64) -> list[slice]:
-    """Slices of the sorted `rows` of about _PART costs each that never divide a row."""
-    chunk = np.cumsum(costs) // _PART
+def parts(rows: I64, costs: I64, most: int) -> list[slice]:
+    """Slices of the sorted `rows` of costs of about `most` each that never divide a row."""
+    chunk = np.cumsum(costs) // most
     cuts = np.unique(np.searchsorted(rows, rows[np.flatnonzero(np.diff(chunk)) + 1]))
     return [slice(a, b) for a, b in pairwise([0, *cuts.tolist(), len(rows)]) if a < b]
 
@@ -113,15 +112,28 @@ def word_weights(runs_of_question: npt.NDArray[np.float64], n: int) -> npt.NDArr
     return weights / np.convolve(np.ones(len(runs_of_question)), ones)
 
 
-def covered(question: Sequence[str], held: set[tuple[str, ...]]) -> npt.NDArray[np.bool_]:
-    """For each word of `question` whether it stands in a run of _SPAN words that is in `held`."""
-    flags = np.zeros(len(question), np.bool_)
-    for at, span in enumerate(spans(question)):
-        if span in held:
-            flags[at : at + _SPAN] = True
+def spans(held: Hashed) -> Hashed:
+    """Runs of _SPAN words."""
+    return runs(held, _SPAN)
+
+
+def covered(rows: Hashed, asked: Hashed, sizes: I64, pairs: Pairs) -> npt.NDArray[np.bool_]:
+    """For each pair, and each word of its question, whether it stands in a run of _SPAN words that the row holds.
+
+    `rows` and `asked` are the spans of the rows and of the questions, `sizes` the words of each question.
+    """
+    lengths = np.diff(asked.starts)[pairs.questions]
+    spans_asked = asked.hashes[within(asked.starts[pairs.questions], lengths)]
+    known = np.sort(_of_row(rows.hashes, np.repeat(np.arange(len(rows.starts) - 1), np.diff(rows.starts))))
+    wanted = _of_row(spans_asked, np.repeat(pairs.rows, lengths))
+    held = known[np.minimum(np.searchsorted(known, wanted), len(known) - 1)] == wanted if len(known) else wanted != wanted
+    ends = np.cumsum(sizes[pairs.questions])
+    at = within(ends - sizes[pairs.questions], lengths)[held]
+    flags = np.zeros(int(ends[-1]) if len(ends) else 0, np.bool_)
+    for place in range(_SPAN):
+        flags[at + place] = True
     return flags
 
 
-def spans(found: Sequence[str]) -> list[tuple[str, ...]]:
-    """Runs of _SPAN words."""
-    return list(zip(*(found[start:] for start in range(_SPAN)), strict=False))
+def _of_row(hashes: U64, rows: I64) -> U64:
+    return mix(hashes + mix(rows.astype(np.uint64)))

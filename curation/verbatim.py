@@ -10,7 +10,8 @@ cumulative sums give for every run of a text by one subtraction. Those in the be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from curation.benchmarks import Benchmark
 from curation.decontaminate import Hit
 from curation.overlap import Sieve, places, sieve
+from curation.processes import in_order
 from curation.shingles import BLOCK_CHARACTERS, I64, U64, blocks, mix
 
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
@@ -33,7 +35,12 @@ class _Runs(NamedTuple):
 
 
 def verbatim_contamination(
-    texts: Sequence[str], benchmarks: Sequence[Benchmark], *, n: int = 8, block_characters: int = BLOCK_CHARACTERS
+    texts: Sequence[str],
+    benchmarks: Sequence[Benchmark],
+    *,
+    n: int = 8,
+    block_characters: int = BLOCK_CHARACTERS,
+    workers: int = 1,
 ) -> list[Hit | None]:
     """For each row the first question that shares its first shared run of `n` words, None for a clean row.
 
@@ -46,8 +53,10 @@ def verbatim_contamination(
                 owner.setdefault(run, (bench, number))
     known = sieve(_hashed("\n".join(owner).encode("utf-8", "surrogatepass"), n).hashes)
     hits: list[Hit | None] = [None] * len(texts)
-    for first, block in blocks(texts, block_characters):
-        for row, run in _found("\n".join(map(_line, block)).encode("utf-8", "surrogatepass"), known, n):
+    firsts = (first for first, _ in blocks(texts, block_characters))
+    found = in_order(functools.partial(_found, known=known, n=n), (block for _, block in blocks(texts, block_characters)), workers)
+    for first, runs in zip(firsts, found, strict=True):
+        for row, run in runs:
             if run in owner and hits[first + row] is None:
                 bench, number = owner[run]
                 hits[first + row] = Hit(bench.name, number, bench.questions[number], "ngram", run, 1.0)
@@ -63,11 +72,13 @@ def _worded(line: str, n: int) -> list[str]:
     return [" ".join(found[at : at + n]) for at in range(len(found) - n + 1)]
 
 
-def _found(lines: bytes, known: Sieve, n: int) -> Iterator[tuple[int, str]]:
+def _found(block: list[str], known: Sieve, n: int) -> list[tuple[int, str]]:
     """(row, run) of the runs whose hashes are known, in order."""
+    lines = "\n".join(map(_line, block)).encode("utf-8", "surrogatepass")
     every = _hashed(lines, n)
-    for at in places(every.hashes, known)[0].tolist():
-        yield int(every.rows[at]), lines[every.starts[at] : every.ends[at]].decode("utf-8", "surrogatepass")
+    at = places(every.hashes, known)[0]
+    rows, starts, ends = (column[at].tolist() for column in every[1:])
+    return [(row, lines[start:end].decode("utf-8", "surrogatepass")) for row, start, end in zip(rows, starts, ends, strict=True)]
 
 
 def _hashed(lines: bytes, n: int) -> _Runs:
@@ -78,16 +89,15 @@ def _hashed(lines: bytes, n: int) -> _Runs:
     line = np.concatenate([[0], np.cumsum(held[breaks] == _NEW_LINE)])
     whole = np.flatnonzero(line[n - 1 :] == line[: len(line) - n + 1])
     starts, ends, rows = starts[whole], ends[whole + n - 1], line[whole]
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(held * _powers(_BASE, len(held)), dtype=np.uint64)])
-    return _Runs(mix((sums[ends] - sums[starts]) * _powers(_INVERSE, len(held) + 1)[starts]), rows, starts, ends)
+    count = 1 << len(held).bit_length()
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(held * _powers(_BASE, count)[: len(held)], dtype=np.uint64)])
+    return _Runs(mix((sums[ends] - sums[starts]) * _powers(_INVERSE, count)[starts]), rows, starts, ends)
 
 
+@functools.lru_cache(maxsize=2)
 def _powers(base: int, count: int) -> U64:
-    """1, base, base^2, ... modulo 2^64, by doubling."""
-    out = np.ones(max(count, 1), np.uint64)
-    done = 1
-    while done < count:
-        step = min(done, count - done)
-        out[done : done + step] = out[:step] * np.uint64(pow(base, done, 2**64))
-        done += step
-    return out[:count]
+    """1, base, base^2, ... modulo 2^64, by doubling; `count` is a power of two."""
+    out = np.ones(count, np.uint64)
+    for done in (1 << bit for bit in range(count.bit_length() - 1)):
+        out[done : 2 * done] = out[:done] * np.uint64(pow(base, done, 2**64))
+    return out

@@ -49,7 +49,7 @@ def build(
     with open_run(runs, recipe, out) as run:
         read = cleaning.read(run.store, recipe)
         unique = cleaning.deduplicate(run.store, recipe.clean, read, workers)
-        clean = cleaning.decontaminate(run.store, recipe.clean, unique)
+        clean = cleaning.decontaminate(run.store, recipe.clean, unique, workers)
         checked = cleaning.check_gold(run.store, recipe.clean, clean, workers)
 
         cleaned = [read, unique, clean, checked]

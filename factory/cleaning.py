@@ -24,6 +24,7 @@ from curation.normalise import normalise_question
 from curation.problem_filters import problem_fault
 from curation.records import Problem, from_frame, to_frame
 from curation.sources import Refused
+from curation.verbatim import verbatim_contamination
 from curation.verify import check_golds, verifier_versions
 from factory.ledger import settle
 from factory.measuring import rates, table_digest
@@ -123,7 +124,7 @@ def _repeats(prompts: list[str], golds: list[str | None], clean: Clean, workers:
     return found
 
 
-def decontaminate(store: Path, clean: Clean, source: Piece) -> Piece:
+def decontaminate(store: Path, clean: Clean, source: Piece, workers: int = 1) -> Piece:
     how = clean.model_dump(include={"rule", "ngram", "fuzzy_ratio"})
     settings = {**how, "benchmarks": benchmark_digests(clean.benchmarks)}
 
@@ -131,10 +132,13 @@ def decontaminate(store: Path, clean: Clean, source: Piece) -> Piece:
         frame = kept(source)
         benchmarks = [load_benchmark(b) for b in clean.benchmarks]
         texts = frame["prompt"].to_list()
+        some = workers if len(texts) >= LARGE else 1
         if clean.rule == "fuzzy":
             hits = fuzzy_contamination(texts, benchmarks, ratio=clean.fuzzy_ratio)
+        elif clean.rule == "verbatim":
+            hits = verbatim_contamination(texts, benchmarks, n=clean.ngram, workers=some)
         else:
-            hits = contamination(texts, benchmarks, n=clean.ngram, rule=clean.rule)
+            hits = contamination(texts, benchmarks, n=clean.ngram, rule=clean.rule, workers=some)
         reasons = [f"in_{hit.benchmark}" if hit else None for hit in hits]
         details = [f"question {hit.benchmark_index}, {hit.rule}, score {hit.score:.2f}" if hit else "" for hit in hits]
         line = settle(folder, "decontaminate", "problems", frame, reasons, details)

@@ -55,7 +55,7 @@ class Clean(Strict):
     semantic_duplicates: float | None = Field(None, gt=0, le=1)  # cosine; compares every pair of rows
     semantic_model: str | None = None  # embedding model by name or folder; None: hashed TF-IDF with SVD
     benchmarks: list[BenchmarkFrom] = []
-    rule: Literal["coverage", "ngram", "fuzzy"] = "coverage"
+    rule: Literal["coverage", "ngram", "verbatim", "fuzzy"] = "coverage"  # verbatim: open-r1's words, LaTeX and commas included
     ngram: int = Field(8, ge=2)  # words
     fuzzy_ratio: float = Field(95, gt=0, le=100)  # OpenThoughts: rapidfuzz ratio of the whole texts
     check_gold: bool = True  # a gold that its own verifier refuses is dropped before a token is spent on it

@@ -1,7 +1,9 @@
 import gzip
 import json
+import random
 import time
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from curation.benchmarks import Benchmark, read_benchmark
 from curation.decontaminate import contamination, without_figures
 from curation.errors import UserError
+from curation.normalise import normalise_question, words
+from curation.verbatim import verbatim_contamination
 
 LONG = (
     "A gardener plants tulips in $7$ rows of $\\frac{12}{5}$ metres, with $n$ bulbs in every row, and waters each bulb twice a"
@@ -108,10 +112,89 @@ def test_blocks_do_not_change_the_result() -> None:
     assert contamination(rows, benches) == contamination(rows, benches, block_characters=1)
 
 
+def _by_hand(text: str, question: str, n: int) -> bool:
+    """open-r1's rule with sets of strings."""
+    split = (text.lower().split(), question.lower().split())
+    one, other = ({" ".join(found[at : at + n]) for at in range(len(found) - n + 1)} for found in split)
+    return not one.isdisjoint(other)
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_the_verbatim_rule_hits_what_sets_of_strings_hit(n: int) -> None:
+    draw = random.Random(n)
+    alphabet = ["a", "B", "b,", "c.", "$x$", "\u0130x", "\u00df", "\ud800", "\u3000", "\n", "\x1c", "", "tab\there", "\x00"]
+    lines = [" ".join(draw.choices(alphabet, k=draw.randint(0, 30))) for _ in range(300)]
+    asked = lines[250:]
+    texts = [*lines[:220], *(f"{q[3:-3]}  and\nmore" for q in asked[:30])]
+    expected = [next((number for number, q in enumerate(asked) if _by_hand(t, q, n)), None) is not None for t in texts]
+    hits = verbatim_contamination(texts, [_bench(*asked[:20], name="a"), _bench(*asked[20:])], n=n, block_characters=999)
+    assert [hit is not None for hit in hits] == expected
+    assert 0 < sum(expected) < 250
+    for text, hit in zip(texts, hits, strict=True):
+        assert hit is None or (hit.overlap in " ".join(text.lower().split()) and _by_hand(hit.overlap, hit.question, n))
+
+
+@pytest.mark.parametrize("rule", ["coverage", "ngram"])
+def test_the_rules_hit_what_a_comparison_of_all_pairs_hits(rule: Literal["coverage", "ngram"]) -> None:
+    draw = random.Random(7)
+    lexicon = [*"abcxyz", "12", "$x$", "\\frac12", "sum", "of", "the", "two", "dogs,", "dogs", "+", "-", "[asy] a b c d [/asy]"]
+    lines = [" ".join(draw.choices(lexicon, k=draw.choice([2, 4, 12, 30]))) for _ in range(300)]
+    asked, n = lines[:60], 4
+    texts = [*lines[60:], *(f"Now solve. {q}" for q in lines[:30]), *(q.replace(" ", "  ") for q in lines[30:60])]
+    hits = contamination(texts, [_bench(*asked)], n=n, rule=rule, block_characters=500)
+    said = without_figures if rule == "coverage" else str
+    for text, hit in zip(texts, hits, strict=True):
+        normal = normalise_question(text)
+        copies = [number for number, q in enumerate(asked) if normal and normalise_question(q) == normal]
+        runs = {tuple(words(said(text))[at : at + n]) for at in range(len(words(said(text))) - n + 1)}
+        share = [q for q in asked if any(tuple(words(said(q))[at : at + n]) in runs for at in range(len(words(said(q))) - n + 1))]
+        if copies:
+            assert hit is not None and (hit.rule, hit.benchmark_index) == ("exact", copies[0])
+        elif hit is None:
+            assert rule == "coverage" or not share
+        else:
+            assert hit.rule == "short" or (hit.question in share and 0 <= hit.score <= 1)
+
+
+@pytest.mark.parametrize("rule", ["coverage", "ngram"])
+@pytest.mark.parametrize(
+    ("question", "copy"),
+    [
+        ("What is $1+1$?", "What is \\( 1 + 1 \\) ?"),
+        ("Compute $\\dfrac12$.", "compute \\frac{1}{2}"),
+        ("Find x.", "FIND $x$"),
+        ("Solve $x^2\\leq 4$.", "Solve x\u00b2 \u2264 4"),
+        ("$\\sqrt{2}$?", "\\sqrt 2"),
+        ("Evaluate $1,000\\cdot2$.", "Evaluate 1{,}000 * 2"),
+        ("How many?", "\uff28\uff4f\uff57 many"),
+        ("What's the sum xy?", "What\u2019s the sum $x y$?"),
+        ("5!", "5!"),
+        ("\u6c42 $x$ \u7684\u503c\u3002", "\u6c42x\u7684\u503c"),
+    ],
+)
+def test_every_copy_of_a_short_question_is_found_however_it_is_typed(
+    question: str, copy: str, rule: Literal["coverage", "ngram"]
+) -> None:
+    others = ["What is $1-1$?", "Find y.", "Solve $x^2\\geq 4$."]
+    hits = contamination([*others, copy, question], [_bench("some other question", question)], rule=rule)
+    assert [hit and (hit.rule, hit.benchmark_index) for hit in hits] == [None, None, None, ("exact", 1), ("exact", 1)]
+
+
+@pytest.mark.slow
+def test_processes_do_not_change_the_hits() -> None:
+    rows = [LONG.replace("7", str(number)) for number in range(40)] + ["clean", "", "What is 2+2?", LONG]
+    benches = [_bench(LONG, "What is $2+2$?", STOCK)]
+    assert contamination(rows, benches, block_characters=2_000, workers=2) == contamination(rows, benches)
+    assert verbatim_contamination(rows, benches, block_characters=2_000, workers=2) == verbatim_contamination(rows, benches)
+
+
 def test_nothing_in_nothing_out() -> None:
     assert contamination([], [_bench(LONG)]) == []
     assert contamination([LONG, ""], []) == [None, None]
     assert contamination(["", "?"], [_bench("?", "!")]) == [None, None]
+    assert verbatim_contamination([], [_bench(LONG)]) == []
+    assert verbatim_contamination([LONG, ""], []) == [None, None]
+    assert verbatim_contamination(["", "?"], [_bench("?", "!")]) == [None, None]
 
 
 def test_time_does_not_grow_with_the_square_of_a_phrase_in_every_row() -> None:
