@@ -89,6 +89,11 @@ def _link(folder: Path, pieces: Pieces, rejected: Piece, examples: Published) ->
     repeats = next(p for p in pieces.cleaning if p.name == "duplicates")
     link(repeats.folder / "duplicates.parquet", folder / "duplicates.parquet")
     link(pieces.difficulty.folder / "difficulty.parquet", folder / "difficulty.parquet")
+    labels = next((p for p in pieces.cleaning if p.name == "labels"), None)
+    if labels:
+        link(labels.folder / "labels.parquet", folder / "labels.parquet")
+    else:
+        (folder / "labels.parquet").unlink(missing_ok=True)  # an earlier build's, in a folder named with --out
     if pieces.selected:
         link(pieces.selected.folder / "selection.json", folder / "selection.json")
     else:

@@ -34,7 +34,7 @@ KINDS: tuple[Kind, ...] = typing.get_args(Kind)
 
 def audit(store: Path, how: Audit, cleaned: Sequence[Piece], verdicts: Sequence[tuple[Shard, Piece]], workers: int) -> Piece:
     """Every doubt about a gold: those refused, those in conflict among the rows as read, those that most teachers outvote."""
-    read, *_, unchecked, _ = cleaned
+    read, _, unchecked, *_ = cleaned
     settings = {"audit": how.model_dump(), "verifier": verifier_versions()}
 
     def work(folder: Path) -> Facts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from factory import auditing, cleaning, measuring, rounds, tracing
+from factory import auditing, cleaning, labelling, measuring, rounds, tracing
 from factory.assemble import assemble
 from factory.executors import Executor, Place, judge_shards
 from factory.judge import open_judge
@@ -53,7 +53,10 @@ def build(
         checked = cleaning.check_gold(run.store, recipe.clean, clean, workers)
 
         cleaned = [read, unique, clean, checked]
-        shards = tracing.shards(checked)
+        if recipe.labels:
+            labelled, budget = labelling.label(run, recipe, checked, budget)
+            cleaned.append(labelled)
+        shards = tracing.shards(cleaned[-1])
         if executor is None:
             with rounds.open_source(run, recipe, shards, cleaned, budget) as source:
                 judged = [judge_shard(run, recipe, judge, shard, source, workers) for shard in shards]

@@ -69,11 +69,14 @@ def _problem(run: Path, problem_id: str) -> Iterator[str]:
     dropped = {r["step"]: r for r in rejected if r not in copies} or ({} if kept else {r["step"]: r for r in copies})
     if copies:
         yield f"{'':<14} {len(copies):,} more rows of the source are the same"
-    for step in _CLEANING:
+    labels = _rows(run, "labels.parquet", pl.col("problem_id") == problem_id)
+    for step in (*_CLEANING, *(["labels"] if labels else [])):
         if step in dropped:
             yield f"{step:<14} dropped: {dropped[step]['reason']} {dropped[step]['detail']}".rstrip()
             break
         yield f"{step:<14} kept"
+    for label in labels:
+        yield f"{'':<14} {label['name']}: {label['label'] or 'undetermined'} ({label['origin']})"
     either = (pl.col("kept_id") == problem_id) != (pl.col("dropped_id") == problem_id)
     for pair in _rows(run, "duplicates.parquet", either):
         other = f"stands for {pair['dropped_id']}" if pair["kept_id"] == problem_id else f"repeats {pair['kept_id']}"

@@ -22,7 +22,7 @@ from curation.records import content_id
 from factory.cluster import Cluster
 from factory.resolving import CONFIGS as CONFIGS
 from factory.resolving import benchmarks_in, name_benchmarks, name_table, nearest
-from factory.rules import Choose, Clean, Difficulty, Select, Settle
+from factory.rules import Choose, Clean, Difficulty, Label, Select, Settle
 from factory.strict import Strict
 
 RECIPE_VERSION = 1
@@ -156,6 +156,7 @@ class Verify(Strict):
     judge: str | None = None  # openai:MODEL@URL or hf:MODEL; None: the rule alone
     judge_temperature: float | None = Field(0.0, ge=0)
     judge_max_tokens: int = Field(4_096, ge=1)  # its thinking included
+    judge_price: ModelPrice | None = None
 
 
 class Audit(Strict):
@@ -174,6 +175,7 @@ class Recipe(Strict):
     prompt: str = "{problem}"  # user turn sent to the teacher; {problem} is replaced, other braces stay
     limit: int | None = Field(None, ge=1)  # read no more than this many problems
     clean: Clean = Clean()
+    labels: list[Label] = []  # of the problems that cleaning leaves
     sample: Sample = Sample()
     engine: Engine = Engine()
     executor: Cluster = Cluster()

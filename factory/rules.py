@@ -47,6 +47,20 @@ class Difficulty(Strict):
     verdicts: Literal["combined", "rule"] = "combined"  # combined: what the judge accepts is right too
 
 
+class Label(Strict):
+    """What is to be known of each problem before it is sampled: given by the source, or by a model asked with a rubric."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")  # key of `meta` that holds it from then on
+    rubric: Literal["msc", "difficulty"]  # class of the Mathematics Subject Classification; 1 to 10, the scale of contests
+    given: str | None = None  # key of `meta` with the source's own label, None: `name`; where a problem has one nobody is asked
+    judge: str | None = None  # openai:MODEL@URL, vllm:MODEL or hf:MODEL; None: given labels alone
+    samples: int = Field(1, ge=1)  # replies: the commonest class, or the mean level, counts
+    temperature: float | None = Field(0.0, ge=0)
+    max_tokens: int = Field(4_096, ge=1)  # thinking included
+    low: float | None = None  # problems under it, and those without a level, are dropped
+    high: float | None = None
+
+
 class Clean(Strict):
     filters: list[ProblemRule] = []  # rules of curation.problem_filters
     require_gold: bool = True  # False: problems without a gold stay; their traces can not be verified (choose.without_gold)

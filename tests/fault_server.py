@@ -145,6 +145,8 @@ async def _misbehave(fault: str, request: web.Request, body: dict[str, Any], pro
         return web.json_response({"error": {"message": "stream is not supported here"}}, status=400)
     if fault == "counts":  # one token for each word of "1 2 3 ...", as many as allowed, going on after a prefix
         whole = _counting(body, prompt)
+    if "<problem>\nlabel-" in prompt:  # a labelling prompt around a problem that says which label it wants
+        fault, whole = "ok", completion(f"So I say.\n[[{prompt.partition('<problem>')[2].partition('label-')[2].split()[0]}]]")
     if fault in ("solve", "solve-slowly"):
         whole = _solution(body, prompt)
         await asyncio.sleep(0.02 if fault == "solve-slowly" else 0)
