@@ -88,6 +88,7 @@ def test_a_student_tries_and_is_a_model_with_a_card(tiny: Path, tmp_path: Path) 
     assert made["engine"] == "transformers" and made["training"]["rollouts"] == 4 and made["data"]["kept"] == 12
     card = render_model_card(folder)
     assert "## Trained on" in card and "sums" in card and "learning_rate" in card and "Training curve" in card
+    assert (folder / "training.svg").read_text().startswith("<svg")
     assert not list((tmp_path / "students").glob(".*"))  # checkpoints are gone
     before = sorted(p.stat().st_mtime_ns for p in folder.iterdir())
     CliRunner().invoke(cli, arguments, catch_exceptions=False)
@@ -302,6 +303,26 @@ def test_mistakes_are_one_sentence(tiny: Path, tmp_path: Path) -> None:
     assert "has no column for the gold answer; it has problem: set answer_column" in said(rows, tiny, tmp_path)
     assert "is no finished run" in said(tmp_path, tiny, tmp_path)
     assert "end_is_pad" in said(sums(tmp_path), tiny, tmp_path, "pad_token='<|im_end|>'")
+
+
+@pytest.mark.slow
+def test_bf16_weights_learn_by_their_masters(student: Student, tmp_path: Path) -> None:
+    """Steps of 1e-6 round to nothing in bf16; the masters hold them, and a resumed training goes on with them."""
+    import torch
+
+    (line,) = trained(student, tmp_path, "precision=bf16", "rollouts=1", "learning_rate=1e-6")
+    assert line["grad_norm"] > 0 and line["loss"] == line["loss"]
+    settings = load(GrpoSettings, (*FAST, SPREAD, "precision=bf16", "rollouts=2", "learning_rate=1e-6"))
+
+    def stop(line: dict[str, Any]) -> None:
+        if line["step"] == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_stage(prompts(), student, settings, tmp_path / "stage", "transformers", stop)
+    saved = torch.load(tmp_path / "stage" / "checkpoints" / "checkpoint-1" / "optimizer.pt", weights_only=True)
+    assert {master.dtype for master in saved["masters"]} == {torch.float32}
+    assert train_stage(prompts(), student, settings, tmp_path / "stage", "transformers", lambda line: None) == 1
 
 
 def _refuse(tell: Any) -> int:

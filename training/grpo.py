@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curation.errors import UserError
+from curation.files import write_atomic
 from training.apart import apart
+from training.curves import curves_svg
 from training.grpo_arguments import arguments
 from training.grpo_lines import recorder
 from training.grpo_settings import GrpoSettings
@@ -101,6 +103,7 @@ def _gathered(work: Path, stages: int, path: Path) -> list[dict[str, Any]]:
         for line in (work / f"stage-{n}" / "metrics.jsonl").read_text("utf-8").splitlines()
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    write_atomic(path.with_name("training.svg"), curves_svg([{**line, "step": n} for n, line in enumerate(lines, start=1)]))
     return lines
 
 
@@ -113,8 +116,10 @@ def train_stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSetti
     folder.mkdir(parents=True, exist_ok=True)
     last = last_checkpoint(folder / "checkpoints")
     rows = ordered(prompts, settings)
-    # fp32 as in training.sft: an update of 1e-6 is lost in bf16's 8 bits. The passes run in bf16 by autocast.
-    model = AutoModelForCausalLM.from_pretrained(student.base, dtype=torch.float32, attn_implementation=settings.attention)
+    # An update of 1e-6 is lost in bf16's 8 bits, so what the optimiser steps on is fp32: the weights, or its copies of them.
+    low = settings.precision == "bf16" or (settings.precision == "auto" and torch.cuda.is_available())
+    dtype = torch.bfloat16 if low else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(student.base, dtype=dtype, attn_implementation=settings.attention)
     model.config.eos_token_id, model.config.pad_token_id = student.turn.end_id, student.tokenizer.pad_token_id
     model.generation_config = generation_config(student.base, student.tokenizer, student.turn)
     rewards = mixed(settings, student.tokenizer)
@@ -128,6 +133,7 @@ def train_stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSetti
         train_dataset=_dataset(rows),
         processing_class=student.tokenizer,
         callbacks=[record],
+        optimizers=(_masters(model, settings) if low else None, None),
     )
     _prepare(trainer, settings, rewards)
     trainer.remove_callback(PrinterCallback)  # `tell` says it
@@ -138,6 +144,13 @@ def train_stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSetti
     fresh.rename(folder / "model")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # the optimiser's state: three times the model
     return int(last.name.partition("-")[2]) if last else 0
+
+
+def _masters(model: Any, settings: GrpoSettings) -> Any:
+    from training.masters import master_adamw
+
+    betas = (settings.adam_beta1, settings.adam_beta2)
+    return master_adamw(model, lr=settings.learning_rate, betas=betas, weight_decay=settings.weight_decay)
 
 
 def _quiet() -> None:

@@ -41,7 +41,7 @@ def _loop(settings: GrpoSettings, folder: Path, rows: int, cuda: bool) -> dict[s
         "adam_beta2": settings.adam_beta2,
         "max_grad_norm": settings.max_grad_norm,
         "seed": settings.seed,
-        "bf16": settings.precision == "bf16" or (settings.precision == "auto" and cuda),
+        "bf16": False,  # no autocast: in bf16 the weights themselves are, beside fp32 masters (training.masters)
         "use_cpu": not cuda,
         "gradient_checkpointing": settings.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},

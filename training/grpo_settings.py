@@ -90,7 +90,7 @@ class GrpoSettings(Settings):
     adam_beta2: float = Field(0.999, ge=0, lt=1)
     max_grad_norm: float = Field(1.0, gt=0)
     seed: int = 42
-    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of the passes; auto: bf16 on a GPU. Weights and Adam are fp32
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of the passes; auto: bf16 on a GPU. Masters and Adam are fp32
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     gradient_checkpointing: bool = True
     save_every_rollouts: int = Field(10, ge=1)  # a killed training goes on from the last of these
