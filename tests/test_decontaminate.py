@@ -114,9 +114,11 @@ def test_blocks_do_not_change_the_result() -> None:
 
 def _by_hand(text: str, question: str, n: int) -> bool:
     """open-r1's rule with sets of strings."""
-    split = (text.lower().split(), question.lower().split())
-    one, other = ({" ".join(found[at : at + n]) for at in range(len(found) - n + 1)} for found in split)
-    return not one.isdisjoint(other)
+    return not _runs(text.lower().split(), n).isdisjoint(_runs(question.lower().split(), n))
+
+
+def _runs(found: list[str], n: int) -> set[str]:
+    return {" ".join(found[at : at + n]) for at in range(len(found) - n + 1)}
 
 
 @pytest.mark.parametrize("n", [2, 3, 8])
@@ -143,11 +145,11 @@ def test_the_rules_hit_what_a_comparison_of_all_pairs_hits(rule: Literal["covera
     texts = [*lines[60:], *(f"Now solve. {q}" for q in lines[:30]), *(q.replace(" ", "  ") for q in lines[30:60])]
     hits = contamination(texts, [_bench(*asked)], n=n, rule=rule, block_characters=500)
     said = without_figures if rule == "coverage" else str
+    runs = {line: _runs(words(said(line)), n) for line in {*texts, *asked}}
     for text, hit in zip(texts, hits, strict=True):
         normal = normalise_question(text)
         copies = [number for number, q in enumerate(asked) if normal and normalise_question(q) == normal]
-        runs = {tuple(words(said(text))[at : at + n]) for at in range(len(words(said(text))) - n + 1)}
-        share = [q for q in asked if any(tuple(words(said(q))[at : at + n]) in runs for at in range(len(words(said(q))) - n + 1))]
+        share = [q for q in asked if not runs[text].isdisjoint(runs[q])]
         if copies:
             assert hit is not None and (hit.rule, hit.benchmark_index) == ("exact", copies[0])
         elif hit is None:
