@@ -156,7 +156,7 @@ def plan_text(shape: Shape, settings: SftSettings, hardware: Hardware, found: li
     first = found[0].choice
     lines = [
         f"{parameters(shape) / 1e9:.2f}B parameters, {first.rows} x {first.length:,} tokens a pass, {first.passes} passes a step, "
-        f"{hardware.gpus} x {hardware.memory_gib:.0f} GiB; {settings.epochs} epochs of {rows.tokens / 1e6:,.2f}M tokens",
+        f"{hardware.gpus} x {hardware.memory_gib:.0f} GiB; {settings.epochs} epochs of {rows.tokens:,} tokens",
         f"{'strategy':<14}{'checkpointing':<15}{'liger':<7}{'GiB a GPU':>10}{'states':>8}{'activations':>13}{'host GiB':>10}"
         f"{'hours':>8}  fits",
         *(_line(option) for option in found),
