@@ -20,4 +20,4 @@ class Cluster(Strict):
     env_command: str | None = None  # run before a task; None: the virtual environment that is active here
     sbatch: dict[str, str | int] = {}  # further options of sbatch, such as {account: me}
     max_array_size: int = Field(1001, ge=1)  # Slurm's own default; more tasks become several arrays
-    address: str | None = None  # of a Ray cluster; None: RAY_ADDRESS, or the one that runs here, or a new one
+    address: str | None = None  # of a Ray cluster: HOST:PORT, or auto for the one here; None: RAY_ADDRESS, or a new one

@@ -52,8 +52,8 @@ def plan_text(recipe: Recipe, runs: Path) -> str:
     lines.append(f"run        {runs / recipe.run_name()}")
     lines.append(f"teacher    {recipe.teacher}")
     lines.append(f"problems   {f'{problems:,} at most' if problems else 'every row of the source'}")
-    tasks = f"{-(-problems // (SHARD_ROWS * recipe.executor.shards_per_task)):,} at most" if problems else "one"
-    lines.append(f"tasks      {tasks} with --executor, of {SHARD_ROWS * recipe.executor.shards_per_task:,} problems each")
+    each = SHARD_ROWS * recipe.executor.shards_per_task
+    lines.append(f"tasks      {f'{-(-problems // each):,} at most, ' if problems else ''}one for {each:,} problems, with --executor")
     if teacher.kind in ("oracle", "replay"):
         lines.append("requests   none: this teacher runs no model")
     elif problems:

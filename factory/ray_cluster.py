@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from pathlib import Path
 
 from curation.errors import UserError
@@ -14,10 +15,11 @@ from factory.executors import Apart
 # Nodes have the environment in which they were started, not that of whoever sends tasks.
 HANDED_ON = ("FACTORY_API_KEY", "OPENAI_API_KEY", "HF_TOKEN", "HF_HOME", "HF_ENDPOINT", "FACTORY_VLLM")
 GIB = 1 << 30
+CONNECT_S = 10
 
 
 def run(folder: Path) -> None:
-    """Do a job's tasks on the cluster that RAY_ADDRESS or the recipe names, that runs here, or else on one of this machine."""
+    """Do a job's tasks on the cluster that the recipe or RAY_ADDRESS names, or else on one of this machine for this call."""
     import ray
     from datatrove.executor import RayPipelineExecutor
     from datatrove.utils.logging import logger
@@ -27,7 +29,9 @@ def run(folder: Path) -> None:
     settings = job.recipe.executor
     started = not ray.is_initialized()
     if started:
-        ray.init(address=settings.address, log_to_driver=False, logging_level=logging.ERROR)
+        # Never Ray's own guess: it takes the last cluster that was started here, and tries for ever where that is gone.
+        address = _reachable(settings.address or os.environ.get("RAY_ADDRESS") or "local")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         _refuse_too_large(settings, ray.nodes())
         environment = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
@@ -44,6 +48,19 @@ def run(folder: Path) -> None:
     finally:
         if started:
             ray.shutdown()
+
+
+def _reachable(address: str) -> str:
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        try:
+            socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+        except OSError as error:
+            raise UserError(
+                f"no Ray cluster answers at {address} ({error}): start one with `ray start --head`, correct RAY_ADDRESS or "
+                "executor.address, or leave them out for a cluster of this machine alone"
+            ) from None
+    return address
 
 
 def _refuse_too_large(settings: Cluster, nodes: list[dict[str, object]]) -> None:
