@@ -1,0 +1,129 @@
+"""Puzzles as in Stream of Search, and processes that tell the oracle's traces of them while a student is trained.
+
+Four numbers from 1 to 99, a target from 10 to 100, both drawn evenly until there is a solution (arXiv 2404.03683, section 3).
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import queue
+import random
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.puzzles.countdown import Part, part_of, terse_prompt
+from curation.thinking import join_thinking
+from factory.oracle.countdown_terse import LARGEST, solvable, tell
+
+CHUNK = 128  # traces that a process hands over at once
+ANY_STEP = 1_000_000  # test puzzles may need steps beyond what the oracle tells; about one in twenty does
+
+
+class Kind(NamedTuple):
+    """Which puzzles are drawn."""
+
+    numbers: int
+    largest: int
+    low: int
+    high: int
+
+
+class Puzzle(NamedTuple):
+    numbers: tuple[int, ...]
+    target: int
+
+    def gold(self) -> str:
+        return json.dumps({"numbers": self.numbers, "target": self.target})
+
+
+class Row(NamedTuple):
+    """A conversation as tokens."""
+
+    ids: NDArray[np.uint16]
+    start: int  # of the answer
+
+
+def draw(rng: random.Random, kind: Kind, part: Part, largest_step: int = LARGEST) -> Puzzle:
+    while True:
+        numbers, target = [rng.randint(1, kind.largest) for _ in range(kind.numbers)], rng.randint(kind.low, kind.high)
+        if part_of(numbers, target) == part and solvable(numbers, target, largest_step):
+            return Puzzle(tuple(numbers), target)
+
+
+def prompt_text(puzzle: Puzzle) -> str:
+    """ChatML as the student's template renders it; `check_rendering` holds the two against each other."""
+    return f"<|im_start|>user\n{terse_prompt(list(puzzle.numbers), puzzle.target)}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def answer_text(puzzle: Puzzle) -> str:
+    told = tell(list(puzzle.numbers), puzzle.target)
+    return join_thinking(told.reasoning, told.answer)
+
+
+def encode_row(tokenizer: Any, prompt: str, answer: str) -> Row:
+    """`tokenizer` is a tokenizers.Tokenizer; prompt and answer are encoded apart, as the model will see them."""
+    before = tokenizer.encode(prompt).ids
+    return Row(np.array(before + tokenizer.encode(f"{answer}<|im_end|>").ids, dtype=np.uint16), len(before))
+
+
+def check_rendering(folder: Path, kind: Kind) -> None:
+    """The fast path above gives the rows of training.rendering, token for token and mask for mask; 50 puzzles."""
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    from training.rendering import end_of_turn, render
+
+    slow, fast = AutoTokenizer.from_pretrained(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    turn, rng = end_of_turn(slow), random.Random(0)
+    assert turn is not None
+    for _ in range(50):
+        puzzle = draw(rng, kind, "train")
+        asked = {"role": "user", "content": terse_prompt(list(puzzle.numbers), puzzle.target)}
+        wanted = render([asked, {"role": "assistant", "content": answer_text(puzzle)}], slow, turn)
+        row = encode_row(fast, prompt_text(puzzle), answer_text(puzzle))
+        assert row.ids.tolist() == wanted.input_ids and row.start == wanted.learned.index(True)
+
+
+class Tellers:
+    """Processes that draw training puzzles and tell them, until they are stopped."""
+
+    def __init__(self, count: int, folder: Path, kind: Kind, seed: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.told: Any = context.Queue(maxsize=400)
+        self.over = context.Event()
+        arguments = [(self.told, self.over, folder / "tokenizer.json", kind, f"{seed} {n}") for n in range(count)]
+        self.running = [context.Process(target=_tell_on, args=a, daemon=True) for a in arguments]
+        for process in self.running:
+            process.start()
+
+    def take(self, pool: list[Row], *, wait: bool) -> None:
+        """Move what has been told to the pool; with `wait`, at least one chunk."""
+        while True:
+            try:
+                flat, lengths, starts = self.told.get(timeout=60) if wait else self.told.get_nowait()
+            except queue.Empty:
+                if wait:
+                    raise
+                return
+            wait = False
+            for ids, start in zip(np.split(flat, np.cumsum(lengths)[:-1]), starts, strict=True):
+                pool.append(Row(ids, start))
+
+    def stop(self) -> None:
+        self.over.set()
+        for process in self.running:
+            process.terminate()
+
+
+def _tell_on(told: Any, over: Any, tokenizer: Path, kind: Kind, seed: str) -> None:
+    from tokenizers import Tokenizer
+
+    encoder, rng = Tokenizer.from_file(str(tokenizer)), random.Random(seed)
+    while not over.is_set():
+        puzzles = [draw(rng, kind, "train") for _ in range(CHUNK)]
+        rows = [encode_row(encoder, prompt_text(p), answer_text(p)) for p in puzzles]
+        told.put((np.concatenate([r.ids for r in rows]), [len(r.ids) for r in rows], [r.start for r in rows]))
