@@ -11,6 +11,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +20,7 @@ from curation.features import WORDS, trace_features
 from curation.selection.limo import limo
 from curation.selection.s1k import s1k
 
+SHARD = 5_000  # traces scored at once, 100 MB
 SENTENCE = "So we check the sum again; perhaps it is wrong, since 12 and 7 are 19, therefore we add the next term of the series."
 
 
@@ -42,22 +44,42 @@ def _table(rows: int, characters: int, draw: random.Random) -> pl.DataFrame:
 
 
 def main() -> None:
-    """Make a table, read it, select from it, score its traces."""
+    """Make a table, read it, select from it; score long traces, a shard at a time."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=59_000)
-    parser.add_argument("--characters", type=int, default=4_000)
+    parser.add_argument("--rows", type=int, default=59_000, help="of s1K's table")
+    parser.add_argument("--characters", type=int, default=4_000, help="of each text in it")
+    parser.add_argument("--traces", type=int, default=100_000, help="to be scored by LIMO's rule")
+    parser.add_argument("--trace-characters", type=int, default=20_000)
     arguments = parser.parse_args()
+    _select(arguments.rows, arguments.characters)
+    _score(arguments.traces, arguments.trace_characters)
+
+
+def _select(rows: int, characters: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.parquet"
-        _table(arguments.rows, arguments.characters, random.Random(0)).write_parquet(path)
+        _table(rows, characters, random.Random(0)).write_parquet(path)
         read_s, table = _timed(lambda: pl.read_parquet(path))
     s1k_s, _ = _timed(lambda: s1k(table, size=1_000, mode="notebook", seed=0, benchmark_sources=["aime", "gpqa"]))
-    print(f"s1K of {table.height:,} rows: {s1k_s:.2f} s, {s1k_s / read_s:.1f} times the {read_s:.2f} s of reading the table")
-    features_s, features = _timed(lambda: trace_features(table["text"]))
-    limo_s, _ = _timed(lambda: limo(table.hstack(features), size=800))
-    regex_s, _ = _timed(lambda: table["text"].str.count_matches(r"\S+"))
-    speed = arguments.rows * arguments.characters / 1e6 / features_s
-    print(f"LIMO's features: {speed:.0f} MB/s, {features_s / regex_s:.1f} times one regex for words; choice in {limo_s:.2f} s")
+    ratio = s1k_s / read_s
+    print(f"s1K of {rows:,} rows: {s1k_s:.2f} s, {ratio:.1f} times the {read_s:.2f} s of reading the table", flush=True)
+
+
+def _score(traces: int, characters: int) -> None:
+    parts: list[pl.DataFrame] = []
+    features_s = regex_s = 0.0
+    for start in range(0, traces, SHARD):
+        shard = _table(min(SHARD, traces - start), characters, random.Random(start))
+        spent, features = _timed(partial(trace_features, shard["text"]))
+        features_s += spent
+        regex_s += _timed(partial(shard["text"].str.count_matches, r"\S+"))[0]
+        parts.append(shard.select(pl.col("id") + f"-{start}", pl.col("problem_id") + f"-{start}").hstack(features))
+    limo_s, _ = _timed(lambda: limo(pl.concat(parts), size=800))
+    speed = traces * characters / 1e6 / (features_s + limo_s)
+    print(
+        f"LIMO's score of {traces:,} traces: {speed:.0f} MB/s, {(features_s + limo_s) / regex_s:.1f} times the {regex_s:.1f} s "
+        f"of one regex for words; choice in {limo_s:.2f} s"
+    )
 
 
 def _timed(work: Callable[[], pl.DataFrame | object]) -> tuple[float, pl.DataFrame]:
