@@ -75,6 +75,7 @@ def joined(parts: Sequence[Trace], on_cut: OnCut | None) -> Trace:
             "answer_text": thought.answer,
             "finish": last.finish,
             "error": last.error,
+            "prompt_tokens": sum(p.prompt_tokens or 0 for p in parts),  # each part has read those before it
             "completion_tokens": sum(p.completion_tokens or 0 for p in parts),
             "seconds": sum(p.seconds or 0.0 for p in parts),
         }

@@ -15,7 +15,9 @@ from typing import Literal, NamedTuple, cast
 from curation.errors import UserError
 from curation.records import Message, Trace, content_id
 from factory import teachers
+from factory.meter import Meter
 from factory.recipe import Verify
+from factory.sampler import over_budget
 from factory.sampling import Identity, Request, Sampling, effective, sample
 from factory.teachers import Teacher, parse_teacher
 
@@ -94,13 +96,18 @@ def open_judge(verify: Verify) -> Judge | None:
     return Judge(teacher, identity, sampling)
 
 
-def opinions(cases: Iterable[Case], judge: Judge, samples: Path) -> Iterator[tuple[Case, Opinion]]:
-    """What the judge says of each distinct case, in any order; from the journal in `samples` where it was asked before."""
+def opinions(cases: Iterable[Case], judge: Judge, samples: Path, meter: Meter) -> Iterator[tuple[Case, Opinion]]:
+    """What the judge says of each distinct case, in any order; from the journal in `samples` where it was asked before.
+
+    Raises UserError when the meter's budget is reached.
+    """
     by_id = {content_id(*case): case for case in cases}
     requests = (Request(key, 0, messages(case)) for key, case in by_id.items())
-    ask = partial(teachers.ask, judge.teacher, judge.identity, sampling=judge.sampling)
+    ask = partial(teachers.ask, judge.teacher, judge.identity, sampling=judge.sampling, meter=meter)
     for reply in sample(requests, ask=ask, identity=judge.identity, journal_folder=samples):
         yield by_id[reply.problem_id], parse(reply)
+    if meter.budget_reached:
+        raise UserError(over_budget(meter))
 
 
 def messages(case: Case) -> tuple[Message, ...]:

@@ -14,6 +14,7 @@ from curation.quality import trace_fault
 from curation.records import Problem, Trace, Verdict, from_frame
 from curation.verify import verifier_versions, verify_all
 from factory.judge import PROMPT_VERSION, Case, Judge, opinions
+from factory.meter import Meter
 from factory.progress import track
 from factory.recipe import Traces
 from factory.steps import Facts, Piece, once
@@ -57,8 +58,11 @@ def judge_shard(store: Path, wanted: Traces, shard: Shard, traces: Piece, worker
     return once(store, "verdicts", settings, [shard.digest, traces.digest], work)
 
 
-def second_opinions(store: Path, samples: Path, judge: Judge, shard: Shard, traces: Piece, ruled: Piece) -> Piece:
-    """The verdicts of the rule with the judge's columns beside them. Asked again by the next build where requests failed."""
+def second_opinions(store: Path, samples: Path, judge: Judge, shard: Shard, traces: Piece, ruled: Piece, meter: Meter) -> Piece:
+    """The verdicts of the rule with the judge's columns beside them. Asked again by the next build where requests failed.
+
+    Raises UserError when the budget that `meter` keeps is reached; the opinions until then are kept.
+    """
     settings = {"judge": judge.identity, "prompt": PROMPT_VERSION}
 
     def work(folder: Path) -> Facts:
@@ -67,7 +71,7 @@ def second_opinions(store: Path, samples: Path, judge: Judge, shard: Shard, trac
         frame = pl.read_parquet(ruled.folder / "verdicts.parquet")
         cases = {row["trace_id"]: _case(row, problems, answers) for row in frame.iter_rows(named=True)}
         asked = {case for case in cases.values() if case}
-        said = dict(track(opinions(asked, judge, samples), "judge", len(asked), "answers"))
+        said = dict(track(opinions(asked, judge, samples, meter), "judge", len(asked), "answers"))
         found = [said[case] if (case := cases[t]) else None for t in frame["trace_id"]]
         frame = frame.with_columns(
             pl.Series("judge", [f and f.word for f in found], pl.String),

@@ -18,6 +18,7 @@ from factory.judge import PROMPT_VERSION
 from factory.recipe import Recipe
 from factory.rounds import NO_LIMIT, price_for
 from factory.sampling import effective
+from factory.spending import spent_in
 from factory.steps import Piece, file_digest
 from factory.teachers import parse_teacher
 from factory.tracing import to_sampling
@@ -43,7 +44,7 @@ LIBRARIES = (
 
 
 def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece], command: str) -> dict[str, Any]:
-    read, _, decontaminated, _ = pieces.cleaning
+    read, _, decontaminated, *rest = pieces.cleaning
     return {
         "factory": importlib.metadata.version("cot-factory"),
         "recipe_hash": content_id(recipe.model_dump(mode="json")),
@@ -60,9 +61,11 @@ def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece
         },
         "verifier": _verifiers(pieces),
         "judge": _judge(pieces),
+        "labels": [label for piece in rest for label in piece.facts.get("labels", [])],
         "audit": pieces.audit.facts["found"],
         "tokens": {kind: sum(j.traces.facts[f"{kind}_tokens"] for j in pieces.judged) or None for kind in ("prompt", "completion")},
         "cost": _cost(recipe, pieces),
+        "spent": spent_in(folder),  # by this run: with lost and repeated answers and the judge's, without what was there already
         "rounds": _rounds(pieces),
         "libraries": _versions(),
         "python": platform.python_version(),
@@ -85,7 +88,7 @@ def _teacher(recipe: Recipe, pieces: Pieces) -> dict[str, Any]:
 
 
 def _cost(recipe: Recipe, pieces: Pieces) -> dict[str, Any] | None:
-    """What the traces of this run cost at the known price, whenever they were bought; without lost and repeated requests."""
+    """What the traces of this run cost at the known price, whenever and by whatever run they were bought."""
     teacher = parse_teacher(recipe.teacher)
     price = None if teacher.kind in ("oracle", "replay") else price_for(recipe, teacher, NO_LIMIT)
     if price is None:

@@ -10,11 +10,15 @@ from factory.prices import Price
 from factory.purse import Counts, Purse
 
 TEMPLATE_TOKENS = 64  # a chat template's own, at most: the longest default system prompt of a Qwen model has 20
+USUAL_SHARE = 0.25  # tokens of a byte, in English
 
 
 class Spent(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
+
+
+NOTHING = Spent(0, 0)
 
 
 @dataclasses.dataclass(slots=True)
@@ -47,6 +51,11 @@ class Meter:
     correct: int = 0
     budget_reached: bool = False
     purse: Purse | None = None  # where other processes spend from the same budget
+    beside: Meter | None = dataclasses.field(
+        default=None, repr=False, compare=False
+    )  # another model's on the same budget: judge and teacher
+    lost_tokens: int = 0  # of the prompt and completion tokens, those of attempts that broke off
+    _worst_prompts: int = 0  # of the answers counted so far
 
     def usd(self, prompt_tokens: int | None = None, completion_tokens: int | None = None) -> float | None:
         """US dollars of these tokens, or of all so far; None where the model has no price."""
@@ -73,22 +82,39 @@ class Meter:
             return fits
 
     def waits_for_others(self) -> bool:
-        """Has another process promised what it may not need?"""
+        """Has another process, or another model, promised what it may not need?"""
+        if self.beside is not None and self.beside.promised_completion > 0:
+            return True
         return self.purse is not None and self.purse.others().promised_completion > 0
 
     def spent(self) -> Counts:
         """Of all processes that share the budget."""
         others = self.purse.others() if self.purse else Counts()
-        return Counts(*(mine + more for mine, more in zip(self._counts(Spent(0, 0)), others, strict=True)))
+        return Counts(*(mine + more for mine, more in zip(self._counts(NOTHING), others, strict=True)))
+
+    def all_spent(self) -> str:
+        """Tokens and dollars of all models and processes that share the budget, for a person."""
+        spent = [(m, m.spent()) for m in (self, self.beside) if m is not None]
+        tokens = sum(s.prompt_tokens + s.completion_tokens for _, s in spent)
+        usd = [cost for m, s in spent if (cost := m.usd(s.prompt_tokens, s.completion_tokens)) is not None]
+        return f"{tokens:,} tokens" + (f", ${sum(usd):,.2f}" if usd else "")
 
     def _fits(self, worst: Spent, others: Counts) -> bool:
+        tokens, usd = self._committed(worst, others)
+        if self.beside is not None:
+            more = self.beside._committed(NOTHING, self.beside.purse.others() if self.beside.purse else Counts())
+            tokens, usd = tokens + more[0], usd + more[1]
+        return not (
+            (self.budget_tokens is not None and tokens > self.budget_tokens)
+            or (self.budget_usd is not None and usd > self.budget_usd)
+        )
+
+    def _committed(self, worst: Spent, others: Counts) -> tuple[int, float]:
+        """Tokens and dollars that are spent or promised, with those of one more request."""
         promised = self.promised_prompt + others.promised_prompt, self.promised_completion + others.promised_completion
         prompt = self.prompt_tokens + others.prompt_tokens + promised[0] + worst.prompt_tokens
         completion = self.completion_tokens + others.completion_tokens + promised[1] + worst.completion_tokens
-        if self.budget_tokens is not None and prompt + completion > self.budget_tokens:
-            return False
-        cost = self.usd(prompt, completion)
-        return self.budget_usd is None or cost is None or cost <= self.budget_usd
+        return prompt + completion, self.usd(prompt, completion) or 0.0
 
     def promise(self, worst: Spent) -> None:
         self.promised_prompt += worst.prompt_tokens
@@ -99,8 +125,16 @@ class Meter:
         self.promised_completion -= worst.completion_tokens
         self.prompt_tokens += used.prompt_tokens
         self.completion_tokens += used.completion_tokens
+        self._worst_prompts += worst.prompt_tokens if used.prompt_tokens else 0
         if self.purse is not None:
-            self.purse.write(self._counts(Spent(0, 0)))
+            self.purse.write(self._counts(NOTHING))
+
+    def lose(self, worst: Spent, completion_tokens: int) -> None:
+        """Tokens of an attempt that broke off, which are on the bill; its prompt is counted like those of the answers so far."""
+        prompt_tokens = worst.prompt_tokens * (self.prompt_tokens / self._worst_prompts if self._worst_prompts else USUAL_SHARE)
+        self.prompt_tokens += round(prompt_tokens)
+        self.completion_tokens += completion_tokens
+        self.lost_tokens += round(prompt_tokens) + completion_tokens
 
     def _counts(self, worst: Spent) -> Counts:
         promised = self.promised_prompt + worst.prompt_tokens, self.promised_completion + worst.completion_tokens

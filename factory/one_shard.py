@@ -32,7 +32,7 @@ def judge_shard(run: Run, recipe: Recipe, judge: Judge | None, shard: Shard, sou
     done: list[Round] = []
     while (traces := source.take(shard, done)) is not None:
         ruled = judging.judge_shard(run.store, recipe.traces, shard, traces, workers)
-        verdicts = judging.second_opinions(run.store, run.samples, judge, shard, traces, ruled) if judge else ruled
+        verdicts = judging.second_opinions(run.store, run.samples, judge, shard, traces, ruled, source.judging) if judge else ruled
         done.append(Round(traces, ruled, verdicts))
     traces, ruled, verdicts = rounds.together(run, recipe.sample, shard, done)
     examples = choosing.choose_shard(run.store, recipe.choose, shard, traces, verdicts)

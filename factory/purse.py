@@ -47,6 +47,10 @@ class Purse:
             self._path.unlink()
         os.close(self._file)
 
+    def beside(self, name: str) -> Purse:
+        """The share of the same process in what another model spends, whose tokens have another price."""
+        return Purse(self.folder / name, self._path.stem)
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         with (self.folder / ".lock").open("a") as lock:

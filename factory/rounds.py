@@ -22,11 +22,12 @@ from factory.meter import Meter
 from factory.prices import Price
 from factory.progress import track
 from factory.purse import Purse
-from factory.recipe import Recipe, Sample
+from factory.recipe import ModelPrice, Recipe, Sample
 from factory.run import Run
 from factory.sampler import Sampler
 from factory.sampling import Identity, Request
 from factory.settling import account, finished
+from factory.spending import Spending
 from factory.steps import Facts, Piece, is_finished, once
 from factory.teachers import Teacher, parse_teacher
 from factory.tracing import Shard
@@ -57,39 +58,69 @@ class Source(NamedTuple):
 
     replayed: Piece | None
     take: Callable[[Shard, Sequence[Round]], Piece | None]
+    judging: Meter  # of the judge, on the same budget
+
+
+class Meters(NamedTuple):
+    teacher: Meter
+    judge: Meter
+    spending: Spending
 
 
 @contextlib.contextmanager
 def open_source(run: Run, recipe: Recipe, shards: Sequence[Shard], cleaned: Sequence[Piece], budget: Budget) -> Iterator[Source]:
     """The teacher of a recipe. One that runs a model samples in the background, ahead of the shard that is asked for."""
     teacher = parse_teacher(recipe.teacher)
-    if teacher.kind == "replay":
-        replayed = tracing.replay(run.store, teacher.model, shards, cleaned, recipe.clean)
-        yield replayed_source(run, replayed)
-        return
-    identity = tracing.identify(teacher, recipe.sample)
-    if teacher.kind == "oracle":
-        yield Source(None, partial(_told, run, recipe, identity))
-        return
-    meter = Meter(price_for(recipe, teacher, budget), budget.usd, budget.tokens, purse=budget.purse)
-    with Store(run.samples) as store, _sampler(run, recipe, teacher, identity, store, meter, shards) as sampler:
-        watching = Watching(run.folder, meter, sum(len(tracing.problems_of(s)) for s in shards) * recipe.sample.per_problem)
-        yield Source(None, partial(_sampled, run, recipe, identity, sampler, watching))
+    with open_meters(run, recipe, budget) as (meter, judging, spending):
+        if teacher.kind == "replay":
+            replayed = tracing.replay(run.store, teacher.model, shards, cleaned, recipe.clean)
+            yield replayed_source(run, replayed, judging)
+            return
+        identity = tracing.identify(teacher, recipe.sample)
+        if teacher.kind == "oracle":
+            yield Source(None, partial(_told, run, recipe, identity), judging)
+            return
+        with Store(run.samples) as store, _sampler(run, recipe, teacher, identity, store, meter, shards) as sampler:
+            total = sum(len(tracing.problems_of(s)) for s in shards) * recipe.sample.per_problem
+            watching = Watching(run.folder, meter, total, spending.write)
+            yield Source(None, partial(_sampled, run, recipe, identity, sampler, watching), judging)
 
 
-def replayed_source(run: Run, replayed: Piece) -> Source:
-    return Source(replayed, lambda shard, before: None if before else tracing.replayed_shard(run.store, replayed, shard))
+@contextlib.contextmanager
+def open_meters(run: Run, recipe: Recipe, budget: Budget) -> Iterator[Meters]:
+    """Of the teacher and of the judge, on one budget; what they have spent is noted in the run's folder."""
+    with contextlib.ExitStack() as stack:
+        purse = stack.enter_context(contextlib.closing(budget.purse.beside("judge"))) if budget.purse else None
+        meter = Meter(price_for(recipe, parse_teacher(recipe.teacher), budget), budget.usd, budget.tokens, purse=budget.purse)
+        judging = Meter(_judge_price(recipe, budget), budget.usd, budget.tokens, purse=purse)
+        meter.beside, judging.beside = judging, meter
+        with Spending(run.folder, meter, judging) as spending:
+            yield Meters(meter, judging, spending)
+
+
+def replayed_source(run: Run, replayed: Piece, judging: Meter) -> Source:
+    return Source(replayed, lambda shard, before: None if before else tracing.replayed_shard(run.store, replayed, shard), judging)
 
 
 def price_for(recipe: Recipe, teacher: Teacher, budget: Budget) -> Price | None:
     """What the recipe says, or else the price list. Raises UserError where a budget in dollars needs a price and there is none."""
-    if recipe.sample.price:
-        return Price(recipe.sample.price.input_usd, recipe.sample.price.output_usd, "", "the recipe")
+    return _price(recipe.sample.price, teacher, budget, "sample.price")
+
+
+def _judge_price(recipe: Recipe, budget: Budget) -> Price | None:
+    if recipe.verify.judge is None:
+        return None
+    return _price(recipe.verify.judge_price, parse_teacher(recipe.verify.judge), budget, "verify.judge_price")
+
+
+def _price(said: ModelPrice | None, teacher: Teacher, budget: Budget, setting: str) -> Price | None:
+    if said:
+        return Price(said.input_usd, said.output_usd, "", "the recipe")
     price = teachers.price(teacher)
     if price is None and budget.usd is not None:
         raise UserError(
             f"--budget-usd: no price is known for {teacher.model!r} there; wanted one: "
-            "--set sample.price.input_usd=... --set sample.price.output_usd=... (a million tokens), or use --budget-tokens"
+            f"--set {setting}.input_usd=... --set {setting}.output_usd=... (a million tokens), or use --budget-tokens"
         )
     return price
 

@@ -188,10 +188,7 @@ class Sampler:
 
 
 def over_budget(meter: Meter) -> str:
-    all_spent = meter.spent()
-    usd = meter.usd(all_spent.prompt_tokens, all_spent.completion_tokens)
-    spent = f"{all_spent.prompt_tokens + all_spent.completion_tokens:,} tokens" + ("" if usd is None else f", ${usd:,.2f}")
     return (
-        f"the budget is reached after {all_spent.answers:,} answers ({spent}): what was sampled is kept, "
+        f"the budget is reached after {meter.spent().answers:,} answers ({meter.all_spent()}): what was sampled is kept, "
         "and the same command goes on from there with a new budget"
     )

@@ -107,7 +107,8 @@ def share_of(recipe: Recipe, at_a_time: int) -> Recipe:
 @contextlib.contextmanager
 def _source(what: one_shard.Asked, shards: list[Shard], budget: Budget) -> Iterator[Source]:
     if what.replayed:
-        yield rounds.replayed_source(what.run, what.replayed)
+        with rounds.open_meters(what.run, what.recipe, budget) as meters:
+            yield rounds.replayed_source(what.run, what.replayed, meters.judge)
         return
     with rounds.open_source(what.run, what.recipe, shards, [], budget) as source:
         yield source

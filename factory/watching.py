@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ RATE_OVER_S = 60.0  # tokens a second are those of the last minute
 class Watching:
     """`show` is called again and again while the build waits for the teacher."""
 
-    def __init__(self, folder: Path, meter: Meter, total: int) -> None:
+    def __init__(self, folder: Path, meter: Meter, total: int, note: Callable[[], None] = lambda: None) -> None:
         self.folder, self.meter, self.total = folder, meter, total
+        self._note = note  # called whenever the file is written
         self.before = 0  # samples of the shards and rounds that are finished
         self._started = self._said = time.monotonic()
         self._wrote = float("-inf")
@@ -34,6 +36,7 @@ class Watching:
         last = done == of
         if now - self._wrote >= FILE_EVERY_S or last:
             self._wrote = now
+            self._note()
             write_atomic(self.folder / "progress.json", json.dumps(self.facts(done), indent=1) + "\n")
         if sys.stderr.isatty():
             end = "\r\033[K" if last else ""
@@ -69,7 +72,9 @@ class Watching:
             "correct_rate": round(m.correct / m.judged, 4) if m.judged else None,
             "prompt_tokens": m.prompt_tokens,
             "completion_tokens": m.completion_tokens,
-            "usd": None if (usd := m.usd()) is None else round(usd, 4),
+            "lost_tokens": m.lost_tokens,
+            "judge_tokens": m.beside.prompt_tokens + m.beside.completion_tokens if m.beside else 0,
+            "usd": _usd(m),
             "seconds": round(seconds, 1),
             "seconds_left": round(left * seconds / (m.answers + m.failed), 1) if m.answers + m.failed else None,
         }
@@ -91,6 +96,12 @@ class Watching:
     def _rate(self) -> float:
         (began, first), (now, last) = self._tokens[0], self._tokens[-1]
         return (last - first) / (now - began) if now > began else 0.0
+
+
+def _usd(meter: Meter) -> float | None:
+    """Of the teacher and the judge; None where one of them has no price."""
+    known = [m.usd() for m in (meter, meter.beside) if m is not None and (m is meter or m.answers)]
+    return None if None in known else round(sum(usd for usd in known if usd is not None), 4)
 
 
 def _duration(seconds: float) -> str:

@@ -132,7 +132,8 @@ class Sender:
             if self._exhausted and not self._tasks and not self._again:
                 self._end(None)
             return None
-        worst = worst_case(sum(len(m["content"].encode()) for m in request.messages), self._most_tokens(request))
+        asked = sum(len(m["content"].encode()) for m in request.messages) + len(request.prefix.encode())
+        worst = worst_case(asked, request.max_tokens or self.sampling.max_tokens)
         if not self.meter.affords(worst):
             self._held = request  # those in flight may turn out cheaper than they might have been
             if not self._tasks and not self._again and not self.meter.waits_for_others():
@@ -206,7 +207,8 @@ class Sender:
         # know yet, and counts the starts, so that a request that kills every server is not sent for ever.
         crashed = self.watch is not None and reply.status is None and reply.kind in ("again", "unreachable")
         endpoint.limiter.ended(now, "answered" if crashed else load_of(reply), started_at, asked_s)
-        self.meter.completion_tokens += reply.lost_tokens
+        if reply.lost_tokens or reply.status == 200:  # it was at work
+            self.meter.lose(job.worst, reply.lost_tokens)
         if reply.kind == "streaming":
             endpoint.streams = False
             self._try_again(job, now)
@@ -262,9 +264,6 @@ class Sender:
         self.meter.limit = sum(e.limiter.limit for e in self.endpoints)
         rates = [e.limiter.rate for e in self.endpoints]
         self.meter.rate = None if None in rates else sum(r for r in rates if r is not None)
-
-    def _most_tokens(self, request: Request) -> int:
-        return request.max_tokens or self.sampling.max_tokens
 
     def _body(self, request: Request, streams: bool) -> dict[str, Any]:
         body = request_body(request, self.identity["model"], self.sampling, self._said)
