@@ -111,6 +111,7 @@ class Sample(Strict):
     stop: list[str] | None = None
     max_tokens: int = Field(16_384, ge=1)
     seed: int | None = None
+    extra: dict[str, Any] | None = None  # sent as they are, such as vLLM's ignore_eos or reasoning_effort
 
     timeout_s: float = Field(1800, gt=0)  # of silence
     in_flight: int = Field(512, ge=1)  # at most, for each endpoint

@@ -44,6 +44,7 @@ class Sampling(BaseModel):
     stop: tuple[str, ...] | None = None
     max_tokens: int = Field(ge=1)  # tokens of the answer, thinking included
     seed: int | None = None  # of sample 0; sample i is asked for with seed + i
+    extra: dict[str, Any] | None = None  # sent as they are: what only this server knows, such as vLLM's ignore_eos
 
     # These say only how it is fetched.
     timeout_s: float = Field(default=1800, gt=0)  # of silence, not of length: while tokens arrive an answer may take hours

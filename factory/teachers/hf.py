@@ -32,6 +32,8 @@ def sample(requests: Iterable[Request], *, model: str, revision: str | None, sam
     Temperature None or 0 is greedy; other values that are None are those of the model's generation config. Sample i is drawn
     with seed + i. Raises UserError where transformers is not installed, or the model cannot be loaded or has no chat template.
     """
+    if sampling.extra:
+        raise UserError(f"sample.extra: the hf: teacher has no server to send {', '.join(sampling.extra)} to; leave it out")
     identity = Identity(model=model, revision=revision or "", endpoint="", sampling=effective(sampling))
     loaded = _load(model, revision)
     for request in requests:
@@ -69,21 +71,34 @@ def _load(name: str, revision: str | None) -> _Loaded:
 def _answer(loaded: _Loaded, request: Request, sampling: Sampling) -> Answer:
     import torch
 
-    prompt = _render(loaded, request.messages)
+    prompt = _prompt(loaded, request, sampling)
     inputs = loaded.tokenizer(prompt, add_special_tokens=False, return_tensors="pt").to(loaded.model.device)
     if sampling.seed is not None:
         torch.manual_seed(sampling.seed + request.index)
     began = time.monotonic()
     with torch.inference_mode():
-        sequences = loaded.model.generate(**inputs, generation_config=_generation(loaded.model.generation_config, sampling))
+        generation = _generation(loaded.model.generation_config, sampling)
+        generation.max_new_tokens = request.max_tokens or sampling.max_tokens
+        sequences = loaded.model.generate(**inputs, generation_config=generation, tokenizer=loaded.tokenizer)
     seconds = time.monotonic() - began
     prompt_tokens = inputs["input_ids"].shape[-1]
     tokens = sequences[0, prompt_tokens:].tolist()
     text = loaded.tokenizer.decode(tokens, skip_special_tokens=True)
     # Templates of DeepSeek-R1 and QwQ open the thought in the prompt; without its tag a cut thought would pass for an answer.
-    opened = THINK if prompt.rstrip().endswith(THINK) else ""
-    stopped = bool(tokens) and tokens[-1] in _ends(loaded.model.generation_config)
-    return Answer(opened + text, "stop" if stopped else "length", None, prompt_tokens, len(tokens), seconds)
+    opened = THINK if prompt.rstrip().endswith(THINK) and not request.prefix else ""
+    stop = next((s for s in sampling.stop or () if text.endswith(s)), "")  # no part of the answer, as with the servers
+    stopped = bool(stop) or (bool(tokens) and tokens[-1] in _ends(loaded.model.generation_config))
+    return Answer(opened + text.removesuffix(stop), "stop" if stopped else "length", None, prompt_tokens, len(tokens), seconds)
+
+
+def _prompt(loaded: _Loaded, request: Request, sampling: Sampling) -> str:
+    """The text before the answer's next token: of a cut answer its beginning too, whose thought the template may have opened."""
+    if sampling.api == "completions":
+        (only,) = request.messages
+        return only["content"] + request.prefix
+    prompt = _render(loaded, request.messages)
+    opened = prompt.rstrip().endswith(THINK)
+    return prompt + (request.prefix.removeprefix(f"{THINK}\n") if opened else request.prefix)
 
 
 def _render(loaded: _Loaded, messages: Sequence[Message]) -> str:
@@ -99,12 +114,14 @@ def _render(loaded: _Loaded, messages: Sequence[Message]) -> str:
 def _generation(of_model: Any, sampling: Sampling) -> Any:
     generation = copy.deepcopy(of_model)
     generation.max_length = None
-    generation.max_new_tokens = sampling.max_tokens
+    generation.stop_strings = list(sampling.stop) if sampling.stop else None
     generation.do_sample = bool(sampling.temperature)
     if sampling.temperature:
         generation.temperature = sampling.temperature
-        generation.top_k = generation.top_k or 0  # where the model names none, transformers would keep only the first 50
+        # All tokens are 0 here and -1 for vLLM; where neither recipe nor model names any, transformers would keep the first 50.
+        generation.top_k = max(0, generation.top_k or 0 if sampling.top_k is None else sampling.top_k)
         generation.top_p = generation.top_p if sampling.top_p is None else sampling.top_p
+        generation.min_p = generation.min_p if sampling.min_p is None else sampling.min_p
     return generation
 
 

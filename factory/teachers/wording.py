@@ -10,7 +10,7 @@ from factory.teachers.chat_completion import Failure
 
 def request_body(request: Request, model: str, sampling: Sampling, said: dict[str, Any]) -> dict[str, Any]:
     """The JSON of one request: chat, raw completion, or either one going on from the prefix of a cut answer."""
-    values = {k: v for k, v in said.items() if k != "api"}
+    values = {k: v for k, v in said.items() if k not in ("api", "extra")} | said.get("extra", {})
     if sampling.seed is not None and "seed" in values:
         values["seed"] = sampling.seed + request.index
     if request.max_tokens is not None:
