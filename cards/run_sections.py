@@ -38,7 +38,9 @@ def decontamination(facts: RunFacts) -> str:
     if not benchmarks:
         return "**None.** The problems were not compared with any benchmark."
     rows = [[code(b["name"]), number(b["questions"]), code(b["revision"] or "")] for b in benchmarks]
-    settings = {k: v for k, v in facts.recipe["clean"].items() if k in ("rule", "ngram")}
+    clean = facts.recipe["clean"]
+    more = ("neighbours", "semantic_model") if clean.get("neighbours") else ()
+    settings = {k: v for k, v in clean.items() if k in ("rule", "ngram", *more)}
     return "\n\n".join(
         [
             f"Every problem was compared with every question of these benchmarks, rule {code(json.dumps(settings))}:",

@@ -22,7 +22,7 @@ from curation.shingles import BLOCK_CHARACTERS, I64, U64, Hashed, only, runs
 
 __all__ = ["Benchmark", "Hit", "contamination"]
 
-Rule = Literal["exact", "ngram", "short", "fuzzy"]
+Rule = Literal["exact", "ngram", "short", "fuzzy", "embedding", "tfidf"]
 # tests/benchmarks/contamination_recall.py, with 15,922 problems of MATH, GSM8K, AIME and the 3,437 questions of AIME24, AMC, GSM8K
 # test, MATH-500, Minerva, OlympiadBench and MATH-Perturb. Planted edits found at 0.75: one number changed 98 percent, all numbers
 # 80, names 89, synonyms 94, sentences moved 100, moved with synonyms and names 87, a tenth of the words gone 97, other letters in

@@ -8,8 +8,7 @@ symbols and words in capitals, and the golds, both known and equal.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -18,48 +17,77 @@ from curation.deciding import deciding
 from curation.dedup import Match
 from curation.minhash import similarities
 from curation.normalise import normalise_question, tokens
-from curation.shingles import BLOCK_CHARACTERS, I64
+from curation.shingles import BLOCK_CHARACTERS, I64, hash_text
 from curation.vectors import F32
 
 _CAPITALS = re.compile(r"\b[A-Z]{2,}\b")
-_BLOCK_ROWS = 2_048  # a block of likenesses with 100,000 rows takes 0.8 GB
+_BLOCK_ROWS = 1_024
+_KEPT_ROWS = 8_192  # a block of likenesses takes 32 MB
 
 
 def semantic_duplicates(texts: Sequence[str], golds: Sequence[str | None], vectors: F32, threshold: float) -> list[Match | None]:
     """For each row the earliest kept row that it repeats in other words and their cosine; None for rows that stay.
 
-    `vectors` has a row of length 1 for each text. Every pair is looked at, rows x rows: 20,000 rows take seconds, 200,000 minutes.
-    A row that goes never makes another go, so chains of ever different rows do not form.
+    `vectors` has a row of length 1 for each text. A row that goes never makes another go, so chains of ever different rows do not
+    form. Only rows that agree in gold, numbers, symbols and capitals can be duplicates, and only such rows are compared: exact, and
+    among a million problems groups stay small. A row without a gold is no duplicate.
     """
-    answers = [normalise_question(g) if g else "" for g in golds]
-    symbols: dict[int, Counter[str]] = {}
     found: list[Match | None] = [None] * len(texts)
-    for row, earlier, cosine in _close(vectors, threshold):
-        if found[row] or found[earlier] or not answers[row] or answers[row] != answers[earlier]:
-            continue
-        if _symbols(texts, row, symbols) == _symbols(texts, earlier, symbols):
+    for rows in _alike(texts, golds):
+        for row, earlier, cosine in _repeats(vectors, rows, threshold):
             found[row] = Match(earlier, cosine)
     return found
 
 
-def _close(vectors: F32, threshold: float) -> list[tuple[int, int, float]]:
-    """(row, earlier row, cosine) of all pairs at the threshold, sorted by the rows."""
-    pairs: list[tuple[int, int, float]] = []
-    for start in range(0, len(vectors), _BLOCK_ROWS):
-        block = vectors[start : start + _BLOCK_ROWS]
-        likeness = block @ vectors[: start + len(block)].T
-        rows, earlier = np.nonzero(likeness >= threshold)
-        before = earlier < rows + start
-        values = likeness[rows[before], earlier[before]]
-        pairs += zip((rows[before] + start).tolist(), earlier[before].tolist(), values.tolist(), strict=True)
-    return pairs
+def _alike(texts: Sequence[str], golds: Sequence[str | None]) -> Iterator[list[int]]:
+    """Rows that may be one question, in groups of two and more, each ascending."""
+    for same_gold in _groups((row, normalise_question(gold)) for row, gold in enumerate(golds) if gold):
+        yield from _groups((row, _symbols(texts[row])) for row in same_gold)
 
 
-def _symbols(texts: Sequence[str], row: int, known: dict[int, Counter[str]]) -> Counter[str]:
-    if row not in known:
-        signs = (token for token in deciding(tokens(texts[row])) if len(token) == 1 or not token.isalpha())
-        known[row] = Counter([*signs, *_CAPITALS.findall(texts[row])])
-    return known[row]
+def _groups(keyed: Iterable[tuple[int, str]]) -> list[list[int]]:
+    groups: dict[int, list[int]] = {}
+    for row, key in keyed:
+        if key:
+            groups.setdefault(hash_text(key), []).append(row)
+    return [rows for rows in groups.values() if len(rows) > 1]
+
+
+def _symbols(text: str) -> str:
+    signs = [token for token in deciding(tokens(text)) if len(token) == 1 or not token.isalpha()]
+    return " ".join(["=", *sorted([*signs, *_CAPITALS.findall(text)])])
+
+
+def _repeats(vectors: F32, rows: Sequence[int], threshold: float) -> Iterator[tuple[int, int, float]]:
+    """(row, earliest kept row, cosine) of those rows of a group that go: blocks against the kept ones, then within the block."""
+    kept: list[int] = []
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = list(rows[start : start + _BLOCK_ROWS])
+        within = vectors[block] @ vectors[block].T
+        before = _earliest(vectors, block, kept, threshold)
+        fresh: list[int] = []  # places of the block's own kept rows
+        for place, row in enumerate(block):
+            earlier = before[place]
+            if earlier is None and (close := np.flatnonzero(within[place, fresh] >= threshold)).size:
+                earlier = block[fresh[close[0]]]
+            if earlier is None:
+                fresh.append(place)
+            else:
+                yield row, earlier, float(vectors[row] @ vectors[earlier])
+        kept += [block[place] for place in fresh]
+
+
+def _earliest(vectors: F32, block: Sequence[int], kept: Sequence[int], threshold: float) -> list[int | None]:
+    found: list[int | None] = [None] * len(block)
+    open_ = np.arange(len(block))
+    for start in range(0, len(kept), _KEPT_ROWS):
+        some = kept[start : start + _KEPT_ROWS]
+        close = vectors[[block[place] for place in open_.tolist()]] @ vectors[some].T >= threshold
+        hit = close.any(axis=1)
+        for place, first in zip(open_[hit].tolist(), close[hit].argmax(axis=1).tolist(), strict=True):
+            found[place] = some[first]
+        open_ = open_[~hit]
+    return found
 
 
 def repeated_traces(texts: Sequence[str], problems: Sequence[str], threshold: float) -> list[Match | None]:

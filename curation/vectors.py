@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.normalise import words
-from curation.shingles import I64, Hashes, hash_text, hashed
+from curation.shingles import BLOCK_CHARACTERS, I64, Hashes, blocks, hash_text, hashed
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,7 @@ BUCKETS = 1 << 17  # columns of the hashed matrix; 20,000 words of a problem set
 _EXTRA = 10  # columns beyond the wanted ones, and two power steps: Halko's advice for a slowly falling spectrum
 _POWER_STEPS = 2
 _BLOCK = 1 << 18  # entries of the sparse matrix multiplied at once: 100 MB with 100 columns
+_ROWS = 65_536  # of a dense matrix in double precision at once
 _BATCH_TEXTS = 32
 _BATCH_TOKENS = 512
 
@@ -33,7 +34,7 @@ class Sparse(NamedTuple):
     """A matrix by rows: entries starts[i] to starts[i + 1] are row i's columns and values."""
 
     starts: I64
-    columns: I64
+    columns: npt.NDArray[np.int32]
     values: F32
 
 
@@ -56,6 +57,11 @@ def tfidf_svd(texts: Sequence[str], dimensions: int = 128, seed: int = 0) -> F32
     return unit(basis @ scaled[:, ::-1][:, :rank])
 
 
+def vectors_of(texts: Sequence[str], model: str | None) -> F32:
+    """Vectors from an embedding model where one is named, else hashed TF-IDF with SVD."""
+    return from_model(texts, model) if model else tfidf_svd(texts)
+
+
 def unit(vectors: npt.NDArray[np.floating]) -> F32:
     """The rows, each of length 1 or 0."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -64,18 +70,30 @@ def unit(vectors: npt.NDArray[np.floating]) -> F32:
 
 
 def _tfidf(texts: Sequence[str]) -> Sparse:
+    """Weighted and normalised counts; 8 bytes an entry, some 80 entries a problem."""
     table = Hashes(hash_text)
-    every = hashed(map(_terms, texts), table)
-    row = np.repeat(np.arange(len(texts)), np.diff(every.starts))
-    code = row * BUCKETS + (every.hashes % np.uint64(BUCKETS)).astype(np.int64)
-    cells, counts = np.unique(code, return_counts=True)
-    rows, columns = np.divmod(cells, BUCKETS)
-    holders = np.bincount(columns, minlength=BUCKETS)
-    rare = np.log((1 + len(texts)) / (1 + holders)) + 1
-    values = (1 + np.log(counts)) * rare[columns]
-    starts = np.searchsorted(rows, np.arange(len(texts) + 1))
-    norms = np.sqrt(np.bincount(rows, values**2, minlength=len(texts)))
-    return Sparse(starts, columns, (values / norms[rows]).astype(np.float32))
+    columns, counts, sizes = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
+    for _, block in blocks(texts, BLOCK_CHARACTERS):
+        every = hashed(map(_terms, block), table)
+        row = np.repeat(np.arange(len(block)), np.diff(every.starts))
+        cells, times = np.unique(row * BUCKETS + (every.hashes % np.uint64(BUCKETS)).astype(np.int64), return_counts=True)
+        rows, found = np.divmod(cells, BUCKETS)
+        columns.append(found.astype(np.int32))
+        counts.append((1 + np.log(times)).astype(np.float32))
+        sizes.append(np.bincount(rows, minlength=len(block)))
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(sizes))])
+    return _weighted(Sparse(starts, np.concatenate(columns), np.concatenate(counts)), len(texts))
+
+
+def _weighted(counted: Sparse, rows: int) -> Sparse:
+    """Each count times the rarity of its word, each row of length 1."""
+    holders = np.bincount(counted.columns, minlength=BUCKETS)
+    values = counted.values
+    values *= (np.log((1 + rows) / (1 + holders)) + 1).astype(np.float32)[counted.columns]
+    filled = np.flatnonzero(np.diff(counted.starts))
+    norms = np.sqrt(np.add.reduceat(values * values, counted.starts[filled])) if len(filled) else values
+    values /= np.repeat(norms, np.diff(counted.starts)[filled])
+    return counted
 
 
 def _terms(text: str) -> list[str]:
@@ -84,9 +102,9 @@ def _terms(text: str) -> list[str]:
 
 
 def _transposed(matrix: Sparse, rows: int) -> Sparse:
-    row = np.repeat(np.arange(rows), np.diff(matrix.starts))
     order = np.argsort(matrix.columns, kind="stable")
-    starts = np.searchsorted(matrix.columns[order], np.arange(BUCKETS + 1))
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(matrix.columns, minlength=BUCKETS))])
+    row = np.repeat(np.arange(rows, dtype=np.int32), np.diff(matrix.starts))
     return Sparse(starts, row[order], matrix.values[order])
 
 
@@ -112,10 +130,16 @@ def _row_blocks(starts: I64) -> Iterator[tuple[int, int]]:
 
 def _orthogonal(matrix: F32) -> F32:
     """An orthonormal basis of the columns, through the small matrix of their products: ten times as fast as QR."""
-    wide = matrix.astype(np.float64)
-    squares, turned = np.linalg.eigh(wide.T @ wide)
+    wide = np.zeros((matrix.shape[1], matrix.shape[1]))
+    for start in range(0, len(matrix), _ROWS):
+        part = matrix[start : start + _ROWS].astype(np.float64)
+        wide += part.T @ part
+    squares, turned = np.linalg.eigh(wide)
     scale = np.where(squares > squares[-1] * 1e-12, 1 / np.sqrt(np.maximum(squares, 1e-300)), 0) if len(squares) else squares
-    basis: F32 = (wide @ (turned * scale)).astype(np.float32)
+    change = turned * scale
+    basis = np.empty_like(matrix)
+    for start in range(0, len(matrix), _ROWS):
+        basis[start : start + _ROWS] = matrix[start : start + _ROWS].astype(np.float64) @ change
     return basis
 
 

@@ -115,17 +115,18 @@ def _repeats(prompts: list[str], golds: list[str | None], clean: Clean, workers:
         )
         note("near", left, near)
     if clean.semantic_duplicates is not None:
-        from curation.vectors import from_model, tfidf_svd
+        from curation.vectors import vectors_of
 
         left = [row for row, match in enumerate(found) if match is None]
         texts = [prompts[r] for r in left]
-        vectors = from_model(texts, clean.semantic_model) if clean.semantic_model else tfidf_svd(texts)
+        vectors = vectors_of(texts, clean.semantic_model)
         note("semantic", left, semantic_duplicates(texts, [golds[r] for r in left], vectors, clean.semantic_duplicates))
     return found
 
 
 def decontaminate(store: Path, clean: Clean, source: Piece, workers: int = 1) -> Piece:
-    how = clean.model_dump(include={"rule", "ngram", "fuzzy_ratio"})
+    more = ["neighbours", "semantic_model"] if clean.neighbours else []
+    how = clean.model_dump(include={"rule", "ngram", "fuzzy_ratio", *more})
     settings = {**how, "benchmarks": benchmark_digests(clean.benchmarks)}
 
     def work(folder: Path) -> Facts:
@@ -139,6 +140,11 @@ def decontaminate(store: Path, clean: Clean, source: Piece, workers: int = 1) ->
             hits = verbatim_contamination(texts, benchmarks, n=clean.ngram, workers=some)
         else:
             hits = contamination(texts, benchmarks, n=clean.ngram, rule=clean.rule, workers=some)
+        if clean.neighbours:
+            from curation.neighbours import neighbours
+
+            near = neighbours(texts, benchmarks, threshold=clean.neighbours, model=clean.semantic_model)
+            hits = [hit or other for hit, other in zip(hits, near, strict=True)]
         reasons = [f"in_{hit.benchmark}" if hit else None for hit in hits]
         details = [f"question {hit.benchmark_index}, {hit.rule}, score {hit.score:.2f}" if hit else "" for hit in hits]
         line = settle(folder, "decontaminate", "problems", frame, reasons, details)

@@ -172,3 +172,16 @@ def test_openthoughts_fuzzy_rule(tmp_path: Path) -> None:
     bench = f"clean.benchmarks=[{{name: bench, path: {tmp_path / 'bench.jsonl'}}}]"
     assert _funnel(_run(tmp_path, bench, "clean.rule=fuzzy"))["decontaminate"]["dropped"] == {"in_bench": 1}
     assert _funnel(_run(tmp_path, bench, "clean.rule=fuzzy", "clean.fuzzy_ratio=99"))["decontaminate"]["dropped"] == {}
+
+
+def test_neighbours_beside_the_rule_are_evidence_under_their_own_name(tmp_path: Path) -> None:
+    question = f"A {NOUNS[2]} weighs 2 grams; the {NOUNS[2]} kind, 4 of it: say its weight."
+    rows = [{"question": question}, {"question": PROBLEMS[5]["problem"]}]
+    (tmp_path / "bench.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    bench = f"clean.benchmarks=[{{name: bench, path: {tmp_path / 'bench.jsonl'}}}]"
+    plain, near = _run(tmp_path, bench), _run(tmp_path, bench, "clean.neighbours=0.4")
+    assert _funnel(plain)["decontaminate"]["dropped"] == {"in_bench": 1}
+    assert _funnel(near)["decontaminate"]["dropped"] == {"in_bench": 2}
+    found = pl.read_parquet(near / "contamination.parquet").sort("benchmark_index")
+    assert found["rule"].to_list() == ["tfidf", "exact"] and found["question"][0] == question
+    assert '"neighbours": 0.4' in (near / "README.md").read_text()

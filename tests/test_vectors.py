@@ -10,7 +10,8 @@ from tiny_model import make_tiny_model
 from curation.benchmarks import Benchmark
 from curation.dedup_semantic import repeated_traces, semantic_duplicates
 from curation.fuzzy import fuzzy_contamination
-from curation.vectors import from_model, tfidf_svd
+from curation.neighbours import neighbours
+from curation.vectors import from_model, tfidf_svd, unit
 
 BOATS = "A boat crosses the river in 12 minutes. How wide is the river?"
 BOATS_AGAIN = "In 12 minutes a boat crosses the river. How wide is the river then?"
@@ -65,6 +66,40 @@ def test_a_paraphrase_goes_and_number_twins_and_other_golds_stay() -> None:
     found = semantic_duplicates(texts, ["40", "40", "40", "41", *["1"] * 8], vectors, 0.7)
     assert [m and m.earlier for m in found[:4]] == [None, 0, None, None]
     assert semantic_duplicates(texts, [None] * 12, vectors, 0.7) == [None] * 12
+
+
+def test_blocks_find_what_every_pair_of_rows_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curation.dedup_semantic._BLOCK_ROWS", 7)
+    monkeypatch.setattr("curation.dedup_semantic._KEPT_ROWS", 5)
+    draw = np.random.default_rng(0)
+    vectors = unit(draw.standard_normal((12, 4))[draw.integers(12, size=200)] + 0.3 * draw.standard_normal((200, 4)))
+    golds = [str(draw.integers(3)) for _ in range(200)]
+    texts = [f"Of the {'four' if draw.integers(2) else 4 + draw.integers(2)} boats." for _ in range(200)]
+    wanted: list[int | None] = []
+    for row in range(200):
+        same = [e for e in range(row) if wanted[e] is None and golds[e] == golds[row] and _number(texts[e]) == _number(texts[row])]
+        wanted.append(next((e for e in same if vectors[e] @ vectors[row] >= 0.9), None))
+    found = semantic_duplicates(texts, golds, vectors, 0.9)
+    assert [m and m.earlier for m in found] == wanted
+    assert 50 < sum(e is not None for e in wanted) < 190
+    assert all(m is None or m.similarity >= 0.8999 for m in found)
+
+
+def _number(text: str) -> str:
+    return text.split()[2].replace("four", "4")
+
+
+def test_the_nearest_question_of_the_benchmarks_and_how_it_was_found(tmp_path: Path) -> None:
+    benches = [Benchmark("a", tuple(OTHERS), "r"), Benchmark("b", ("Something else.", BOATS), "r")]
+    hits = neighbours([BOATS_AGAIN, APPLES], benches, threshold=0.7)
+    assert [hit and (hit.benchmark, hit.benchmark_index, hit.question, hit.rule) for hit in hits] == [
+        ("b", 1, BOATS, "tfidf"),
+        None,
+    ]
+    assert hits[0] is not None and 0.7 <= hits[0].score <= 1
+    model = neighbours([BOATS], benches, threshold=0.99, model=str(make_tiny_model(tmp_path)))
+    assert model[0] is not None and (model[0].benchmark_index, model[0].rule) == (1, "embedding")
+    assert neighbours([], benches, threshold=0.5) == [] and neighbours([BOATS], [], threshold=0.5) == [None]
 
 
 def test_symbols_and_capitals_are_not_rubbed_out() -> None:
