@@ -26,6 +26,7 @@ from training.grpo import Reinforced, reinforce
 from training.grpo_engine import choose_engine
 from training.grpo_settings import GrpoSettings
 from training.parity import check, probes, replaced, require
+from training.rendering import THINK, encode
 from training.reward_mix import mixed
 from training.settings import load
 from training.sft import last_checkpoint
@@ -59,6 +60,7 @@ def grpo(
         opened = open_student(student, _opening(settings), work / "served")
         piece = ask(runs / ".steps", questions, opened, settings)
         _fits_window(opened, settings, piece)
+        _keeps_tags(opened)
         prompts = prompts_of(piece)
         cases = gate_cases(prompts, opened, settings)
         found = [*replaced(opened.base, opened.tokenizer, probes(cases)), *check(cases, work / "served", opened.tokenizer)]
@@ -104,6 +106,16 @@ def _fits_window(student: Student, settings: GrpoSettings, piece: Piece) -> None
         raise UserError(
             f"the longest prompt of {longest:,} tokens and max_completion_tokens {most:,} are beyond the {window:,} positions of "
             f"{student.name}: lower max_completion_tokens or max_prompt_tokens, or raise the model's window first"
+        )
+
+
+def _keeps_tags(student: Student) -> None:
+    """Raise UserError where the tags of a thought are special tokens: TRL leaves those out of the text that is rewarded."""
+    ids = encode(student.tokenizer, f"{THINK}x</think>")
+    if THINK not in (text := student.tokenizer.decode(ids, skip_special_tokens=True)):
+        raise UserError(
+            f"{student.name} reads {THINK}x</think> as {text!r} without special tokens, so rewards could not see a thought: mark "
+            "both tags special: false in tokenizer_config.json and tokenizer.json"
         )
 
 

@@ -20,6 +20,7 @@ from factory.recipe import Changes, load_recipe
 from factory.reinforcing import grpo
 from training.apart import apart
 from training.grpo import Prompt, reinforce, train_stage
+from training.grpo_engine import require_server
 from training.grpo_settings import GrpoSettings
 from training.grpo_trainer import advantages, joined, trainer_class
 from training.settings import load
@@ -302,7 +303,59 @@ def test_mistakes_are_one_sentence(tiny: Path, tmp_path: Path) -> None:
     rows.write_text('{"problem": "What is 1 + 1?"}\n')
     assert "has no column for the gold answer; it has problem: set answer_column" in said(rows, tiny, tmp_path)
     assert "is no finished run" in said(tmp_path, tiny, tmp_path)
+    (special := Path(shutil.copytree(tiny, tmp_path / "special")))
+    text = (special / "tokenizer.json").read_text()
+    named = json.loads(text)
+    for token in named["added_tokens"]:
+        token["special"] = True
+    (special / "tokenizer.json").write_text(json.dumps(named))
+    config = special / "tokenizer_config.json"
+    config.write_text(config.read_text().replace('"special": false', '"special": true'))
+    assert "so rewards could not see a thought" in said(sums(tmp_path), special, tmp_path)
     assert "end_is_pad" in said(sums(tmp_path), tiny, tmp_path, "pad_token='<|im_end|>'")
+
+
+@pytest.mark.slow
+def test_what_is_rewarded_becomes_more_frequent(student: Student, tmp_path: Path) -> None:
+    """Short answers pay, so the student learns to end its turn: 32 answers a rollout, 20 rollouts."""
+    short = "rewards={overlong: {max_tokens: 12, buffer_tokens: 11}}"
+    size = ("prompts_per_rollout=4", "samples_per_prompt=8", "completions_per_pass=32", "rollouts=20", "save_every_rollouts=20")
+    lines = trained(student, tmp_path, short, *size, "learning_rate=5e-3")
+    first, last = (sum(line["mean_tokens"] for line in part) / 5 for part in (lines[:5], lines[-5:]))
+    assert last < first - 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_our_advantages_are_trls_where_it_has_them(
+    scale: str, student: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    seen: list[tuple[Any, Any]] = []
+
+    class Both(trainer_class()):  # type: ignore[misc]
+        def _rolled_out(self, inputs: list[dict[str, Any]]) -> Any:
+            batch, totals = super()._rolled_out(inputs)
+            self.theirs = batch["advantages"].clone()
+            return batch, totals
+
+        def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
+            batch = super()._generate_and_score_completions(inputs)
+            seen.append((self.theirs, batch["advantages"]))
+            return batch
+
+    monkeypatch.setattr("training.grpo.trainer_class", lambda: Both)
+    trained(student, tmp_path, f"scale_rewards={scale}", "rollouts=1")
+    ((theirs, ours),) = seen
+    assert ours.abs().sum() > 0 and torch.allclose(theirs, ours, atol=1e-5)
+
+
+def test_a_server_that_does_not_answer_says_so() -> None:
+    with pytest.raises(UserError, match=r"no vLLM answers at vllm_server_url http://127.0.0.1:9 \("):
+        require_server("http://127.0.0.1:9")
+    with pytest.raises(UserError, match="no vLLM answers at vllm_server_url nowhere"):
+        require_server("nowhere")
 
 
 @pytest.mark.slow

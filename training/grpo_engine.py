@@ -1,8 +1,14 @@
-"""Who samples in reinforcement learning: vLLM beside the student, vLLM as a server, or transformers itself."""
+"""Who samples in reinforcement learning: vLLM beside the student, vLLM as a server, or transformers itself.
+
+A server is upstream vLLM's, on a GPU of its own, started so that TRL 1.16 can send it weights and read its probabilities:
+    VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --weight-transfer-config '{"backend":"nccl"}' --logprobs-mode processed_logprobs \\
+        --max-logprobs -1
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
+import urllib.request
 
 from curation.errors import UserError
 from training.grpo_settings import GrpoSettings
@@ -27,7 +33,21 @@ def choose_engine(settings: GrpoSettings) -> str:
             raise UserError(f"generation {settings.generation} needs vLLM, which is not installed: pip install 'cot-factory[vllm]'")
         if not gpus:
             raise UserError(f"generation {settings.generation} needs a GPU and there is none: use generation=transformers")
+    if settings.generation == "vllm-server":
+        require_server(settings.vllm_server_url)
     return settings.generation
+
+
+def require_server(url: str) -> None:
+    """Raise UserError where no vLLM answers: TRL would wait four minutes for it."""
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10):
+            return
+    except (OSError, ValueError) as error:  # URLError is an OSError; ValueError: no URL at all
+        raise UserError(
+            f"no vLLM answers at vllm_server_url {url} ({error}): start it first, as training.grpo_engine says, or use "
+            "generation=vllm-colocate"
+        ) from None
 
 
 def _installed(package: str) -> bool:
