@@ -25,7 +25,7 @@ from curation.mathematics.answer import ANSWER_LIMIT, Found, decide
 from curation.records import Verdict
 
 DOMAINS = ("math", "text", "countdown", "knights-and-knaves", "code")
-MATH_VERSION = "1"  # raised whenever a verdict of the same texts may change
+MATH_VERSION = "2"  # raised whenever a verdict of the same texts may change
 CHUNK = 128  # rows sent to a worker at once; a row takes 0.2 ms, a message 0.1 ms
 CHUNK_LIMIT_S = 60.0  # the worst row of the cheap tier takes 0.2 s
 LOOK_AHEAD = 256  # rows judged or waiting beyond the one due next

@@ -73,6 +73,12 @@ def test_a_hung_row_costs_itself_only() -> None:
     assert max(v.seconds for v in verdicts) < 4
 
 
+@pytest.mark.parametrize(("gold", "said"), [(r"10\text{ cm}", "10^(10^(10^9"), ("10", "10^2)))"), ("2", "2~3"), ("10", "10^^2")])
+def test_what_math_verify_reads_a_part_of_is_not_accepted(gold: str, said: str) -> None:
+    for one, other in ((gold, said), (said, gold)):
+        assert verify(one, rf"\boxed{{{other}}}").outcome != "correct"
+
+
 def test_several_workers_say_the_same_in_the_same_order() -> None:
     kinds = [("1/2", r"\boxed{0.5}", "math"), (None, "5", "math"), ("5", "<think>5", "math"), ("a", "A", "text")]
     kinds += [("7", r"\boxed{8}", "math"), (r"\int x dx", r"\boxed{\int y dy}", "math")]

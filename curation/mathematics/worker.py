@@ -49,7 +49,7 @@ def timed(gold: str, answer: str) -> Judged:
 def judge(gold: str, answer: str) -> tuple[str, str]:
     """(outcome, why) for two bare answers that the exact tier could not decide."""
     for text, why in ((gold, "unparseable_gold"), (answer, "unparseable_answer")):
-        if _PROSE.search(text):  # before anything is parsed: a parse takes 60 ms
+        if _PROSE.search(text) or not _closed(text):  # before anything is parsed: a parse takes 60 ms
             return "undetermined", why
     gold_parsed, answer_parsed = _parse(gold), _parse(answer)
     if not gold_parsed:
@@ -63,7 +63,13 @@ def judge(gold: str, answer: str) -> tuple[str, str]:
     return "correct", "equal"
 
 
+def _closed(text: str) -> bool:
+    """As many brackets closed as opened, of any kind, for an interval has two kinds; math-verify reads `10^(2` as 10."""
+    return sum(map(text.count, "([{")) == sum(map(text.count, ")]}"))
+
+
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
+_NUMBER = re.compile(r"\d[\d.,{}]*")  # thousands and decimals included
 _LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 
 
@@ -85,7 +91,9 @@ def _parse(text: str) -> list[Any]:
     ):  # what its grammar raises on odd text
         return []
     trees = [p for p in parsed if not isinstance(p, str | sympy.logic.boolalg.Boolean)]  # any two truths are equal to it
-    return [t for t in trees if _letters(bare) <= {s.name[0] for s in t.atoms(sympy.Symbol)}]
+    several = len(_NUMBER.findall(bare)) > 1  # `2~3` and `10^^2` are read as 2 and 10
+    whole = [t for t in trees if not (several and isinstance(t, sympy.Integer))]
+    return [t for t in whole if _letters(bare) <= {s.name[0] for s in t.atoms(sympy.Symbol)}]
 
 
 def _letters(text: str) -> set[str]:

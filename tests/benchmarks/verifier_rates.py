@@ -15,7 +15,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from verifier import Case, cases, math_verify_alone, ours
+from verifier import Case, cases, math_verify_alone, ours, trl_reward
 
 from curation.verify import verifier_version
 
@@ -57,7 +57,8 @@ def main() -> None:
     for path in arguments.suites:
         rows = [case for case in cases(path) if case.right is not None]
         other = f"math-verify {importlib.metadata.version('math-verify')}"
-        measured = {verifier_version(): ours(rows, 1), other: math_verify_alone(rows)}
+        trl = f"trl accuracy_reward {importlib.metadata.version('trl')}"
+        measured = {verifier_version(): ours(rows, 1), other: math_verify_alone(rows), trl: trl_reward(rows)}
         suites.append({"suite": path.name.split(".")[0], "verifiers": {v: rates(rows, found) for v, found in measured.items()}})
     written = {
         "verifier": verifier_version(),
