@@ -91,6 +91,10 @@ class Limiter:
             self._trouble_at, self._careful, self._accepted_since = now, True, 0
             self.limit = max(1.0, self.limit * TROUBLE_CUT)
 
+    def is_finding(self) -> bool:
+        """Has it met no bound yet? Then it pays to look at the engine often: each look doubles what is in flight."""
+        return not self._careful and not self._full and self.limit < self.most
+
     def tick(self, now: float) -> None:
         """To be called now and then: grows a limiter that is full and has heard nothing."""
         if self.in_flight < int(self.limit):

@@ -19,6 +19,7 @@ from tiny_model import make_tiny_model
 
 from curation.errors import UserError
 from curation.records import Trace
+from factory.continuing import OnCut, next_part
 from factory.sampling import Request, Sampling
 from factory.teachers import hf, openai
 
@@ -80,6 +81,33 @@ def test_a_served_model_and_the_same_model_here_say_the_same(tiny: Path, served:
     assert here == there
     assert len({answer for _, answer, *_ in here.values()}) == len(PROMPTS)  # the prompt matters
     assert all(len(answer) > 20 for _, answer, *_ in here.values())
+
+
+@pytest.mark.slow
+def test_a_cut_answer_goes_on_as_if_it_had_not_been_cut(tiny: Path, served: str) -> None:
+    """Greedy: the beginning and what goes on from it are the whole; from a server only where it opens the last message again."""
+    asked = requests()[0]
+    (whole,) = hf.sample([asked], model=str(tiny), revision=None, sampling=GREEDY)
+    first = GREEDY.model_copy(update={"max_tokens": 20})
+    (beginning,) = hf.sample([asked], model=str(tiny), revision=None, sampling=first)
+    following = next_part(asked, [beginning], OnCut(20, 48))
+    assert following is not None and following.max_tokens == 20
+    (rest,) = hf.sample([following], model=str(tiny), revision=None, sampling=first)
+    assert rest.completion_tokens == 20
+    assert whole.answer_text.startswith(beginning.answer_text + rest.answer_text)
+    (there,) = openai.sample([following], model=str(tiny), url=served, sampling=first)
+    assert there.finish == "length" and there.answer_text == rest.answer_text
+
+
+@pytest.mark.slow
+def test_raw_prompts_and_stops_are_those_of_a_server(tiny: Path) -> None:
+    (whole,) = hf.sample([requests()[0]], model=str(tiny), revision=None, sampling=GREEDY)
+    rendered = Request("p", 0, ({"role": "user", "content": hf._render(hf._load(str(tiny), None), requests()[0].messages)},))
+    raw = GREEDY.model_copy(update={"api": "completions"})
+    assert next(hf.sample([rendered], model=str(tiny), revision=None, sampling=raw)).answer_text == whole.answer_text
+    stop = whole.answer_text[10:13]
+    (stopped,) = hf.sample([rendered], model=str(tiny), revision=None, sampling=raw.model_copy(update={"stop": (stop,)}))
+    assert stopped.finish == "stop" and stopped.answer_text == whole.answer_text[: whole.answer_text.index(stop)].rstrip()
 
 
 @pytest.mark.slow

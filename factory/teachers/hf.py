@@ -86,9 +86,10 @@ def _answer(loaded: _Loaded, request: Request, sampling: Sampling) -> Answer:
     text = loaded.tokenizer.decode(tokens, skip_special_tokens=True)
     # Templates of DeepSeek-R1 and QwQ open the thought in the prompt; without its tag a cut thought would pass for an answer.
     opened = THINK if prompt.rstrip().endswith(THINK) and not request.prefix else ""
-    stop = next((s for s in sampling.stop or () if text.endswith(s)), "")  # no part of the answer, as with the servers
-    stopped = bool(stop) or (bool(tokens) and tokens[-1] in _ends(loaded.model.generation_config))
-    return Answer(opened + text.removesuffix(stop), "stop" if stopped else "length", None, prompt_tokens, len(tokens), seconds)
+    stops = [at for stop in sampling.stop or () if (at := text.find(stop)) >= 0]
+    text = text[: min(stops)] if stops else text  # as servers do: a stop is no part of the answer
+    stopped = bool(stops) or (bool(tokens) and tokens[-1] in _ends(loaded.model.generation_config))
+    return Answer(opened + text, "stop" if stopped else "length", None, prompt_tokens, len(tokens), seconds)
 
 
 def _prompt(loaded: _Loaded, request: Request, sampling: Sampling) -> str:

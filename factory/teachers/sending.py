@@ -30,6 +30,7 @@ CONNECT_S = 30.0
 TICK_S = 0.1
 DOWN_S = 20.0  # an endpoint that cannot be reached is left alone for so long where there is another
 METRICS_S = 2.0
+FINDING_S = 0.25  # from 16 to 1,024 in flight in a second and a half
 CRASHED_S = 0.5
 
 
@@ -60,8 +61,7 @@ class Sender:
         stop: threading.Event | None,
     ) -> None:
         self.endpoints, self.requests, self.deliver = endpoints, requests, deliver
-        self.identity, self.sampling, self.meter, self.watch = identity, sampling, meter, watch
-        self._stop_asked = stop
+        self.identity, self.sampling, self.meter, self.watch, self._stop_asked = identity, sampling, meter, watch, stop
         self._again: list[tuple[float, int, _Job]] = []
         self._numbers = count()
         self._held: Request | None = None  # pulled, and too dear for what is left of the budget
@@ -297,4 +297,4 @@ class Sender:
                 endpoint.engine_moved_at = now
                 for task in () if endpoint.streams else tuple(self._tasks):
                     task.cancel()
-            await asyncio.sleep(METRICS_S)
+            await asyncio.sleep(FINDING_S if endpoint.limiter.is_finding() else METRICS_S)
