@@ -21,7 +21,7 @@ from factory.one_shard import Asked, Judged
 from factory.recipe import Recipe
 from factory.rounds import Budget
 from factory.run import Run
-from factory.steps import Piece
+from factory.steps import Piece, link
 from factory.supervising import supervise
 from factory.tasks import Job
 from factory.teachers import parse_teacher
@@ -58,11 +58,19 @@ def judge_shards(run: Run, recipe: Recipe, shards: Sequence[Shard], cleaned: Seq
     collecting = place.executor == "collect"
     due = [] if collecting else [s for s in shards if one_shard.finished(what, s, now=False) is None]
     folder = _send(what, due, place) if due else next(reversed(folders(run)), None)
+    _gather_spending(run)
     found = {s.number: one_shard.finished(what, s, now=collecting or s in due) for s in shards}
     missing = [number for number, judged in found.items() if judged is None]
     if missing:
         raise UserError(_without_result(missing, len(shards), folder))
     return Done(replayed, [judged for judged in found.values() if judged])
+
+
+def _gather_spending(run: Run) -> None:
+    """The bills of all tasks of this run, beside those of the run's own processes (factory.spending)."""
+    for folder in folders(run):
+        for bill in folder.glob("work/*/spent/*.json"):
+            link(bill, run.folder / "spent" / bill.name)
 
 
 def _without_result(missing: Sequence[int], shards: int, folder: Path | None) -> str:

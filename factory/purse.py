@@ -32,8 +32,9 @@ class Counts(NamedTuple):
 class Purse:
     """The share of one process in a common budget: `folder` is common, `owner` tells it from the others and outlives a kill."""
 
-    def __init__(self, folder: Path, owner: str) -> None:
+    def __init__(self, folder: Path, owner: str, lock: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._lock = lock or folder / ".lock"
         self.folder, self._path = folder, folder / f"{owner}.spent"
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(self._file, fcntl.LOCK_EX)  # waits for an earlier process of this owner that is not dead yet
@@ -49,11 +50,11 @@ class Purse:
 
     def beside(self, name: str) -> Purse:
         """The share of the same process in what another model spends, whose tokens have another price."""
-        return Purse(self.folder / name, self._path.stem)
+        return Purse(self.folder / name, self._path.stem, self._lock)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        with (self.folder / ".lock").open("a") as lock:
+        with self._lock.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
