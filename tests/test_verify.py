@@ -83,7 +83,7 @@ def test_several_workers_say_the_same_in_the_same_order() -> None:
     kinds = [("1/2", r"\boxed{0.5}", "math"), (None, "5", "math"), ("5", "<think>5", "math"), ("a", "A", "text")]
     kinds += [("7", r"\boxed{8}", "math"), (r"\int x dx", r"\boxed{\int y dy}", "math")]
     rows = kinds * 60
-    alone, together = (list(verify_all(rows, workers=n)) for n in (1, 2))
+    alone, together = (list(verify_all(rows, timeout_s=60, workers=n)) for n in (1, 2))
     assert [(v.outcome, v.why, v.extracted, v.rule) for v in together] == [(v.outcome, v.why, v.extracted, v.rule) for v in alone]
 
 
