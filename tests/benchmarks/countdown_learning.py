@@ -1,4 +1,4 @@
-"""The student while it learns: supervised steps on rows of tokens, and GRPO's. fp32 weights and Adam, passes in bf16 on a GPU.
+"""The student while it learns: supervised steps on rows of tokens, and GRPO's. On a GPU bf16 passes over fp32 masters.
 
 GRPO (arXiv 2402.03300) as Dr. GRPO and DAPO have it: rewards less their group's mean and not divided by its spread, one mean over
 all tokens of a step, a ratio clipped to 0.8 and 1.28, no KL (arXiv 2503.20783, 2503.14476).
@@ -32,19 +32,18 @@ class Learner:
 
         if device == "cuda":
             _fused_kernels()
-            torch.backends.cuda.matmul.allow_tf32 = True
         self.encoder = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.model = (
-            AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").to(device).train()
-        )
+        dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").to(device).train()
+        self.masters = [p.detach().clone().requires_grad_() for p in model.parameters()]
+        self.model = model.to(dtype)
         self.end_id: int = self.model.config.eos_token_id
-        self.parameters = sum(p.numel() for p in self.model.parameters())
+        self.parameters = sum(p.numel() for p in self.masters)
         self.device, self.pass_tokens, self.rng = device, pass_tokens, rng
         self.adam = self._fresh_adam()
 
     def _fresh_adam(self) -> torch.optim.AdamW:
-        fused = self.device == "cuda"
-        return torch.optim.AdamW(self.model.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.01, fused=fused)
+        return torch.optim.AdamW(self.masters, lr=0.0, betas=(0.9, 0.95), weight_decay=0.01, fused=self.device == "cuda")
 
     def row(self, prompt: Sequence[int], answer: Sequence[int]) -> Row:
         return Row(np.array([*prompt, *answer], dtype=np.uint16), len(prompt))
@@ -144,16 +143,19 @@ class Learner:
             ids[n, : len(row.ids)] = row.ids
             learned[n, row.start : len(row.ids)] = True
         tokens = torch.from_numpy(ids).to(self.device, non_blocking=True)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
-            logits = self.model(input_ids=tokens, use_cache=False).logits[:, :-1]
+        logits = self.model(input_ids=tokens, use_cache=False).logits[:, :-1]
         return logits, tokens, torch.from_numpy(learned[:, 1:]).to(self.device)
 
     def _step(self, rate: float) -> None:
+        """One step of Adam on the masters, which are then rounded into the model: in bf16 alone a small update is lost."""
         for group in self.adam.param_groups:
             group["lr"] = rate
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for master, parameter in zip(self.masters, self.model.parameters(), strict=True):
+            master.grad, parameter.grad = parameter.grad.float(), None
+        torch.nn.utils.clip_grad_norm_(self.masters, 1.0)
         self.adam.step()
-        self.adam.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            torch._foreach_copy_(list(self.model.parameters()), self.masters)
 
     # GRPO
 
@@ -207,22 +209,16 @@ class Learner:
         """Steps on one rollout; completions of groups without a spread have no advantage and are left out before."""
         advantage = {id(row): a for row, a in told}
         shuffled = self.rng.sample([row for row, _ in told], len(told))
+        before: dict[int, torch.Tensor] = {}
         with torch.no_grad():
-            before = {
-                id(r): p for batch in self._batches(shuffled) for r, p in zip(batch, self._probabilities(batch)[0], strict=True)
-            }
+            for batch in self._batches(shuffled):
+                before |= {id(r): p[: len(r.ids) - 1] for r, p in zip(batch, self._probabilities(batch)[0], strict=True)}
         for n in range(STEPS_PER_ROLLOUT):
             part = shuffled[n::STEPS_PER_ROLLOUT]
             tokens = sum(len(r.ids) - r.start for r in part)
-            for batch in self._batches(part) if part else []:
+            for batch in self._batches(part):
                 now, learned = self._probabilities(batch)
-                old = torch.zeros_like(now)
-                for m, row in enumerate(batch):
-                    old[m] = (
-                        before[id(row)][: now.shape[1]]
-                        if len(before[id(row)]) >= now.shape[1]
-                        else torch.nn.functional.pad(before[id(row)], (0, now.shape[1] - len(before[id(row)])))
-                    )
+                old = torch.nn.utils.rnn.pad_sequence([before[id(r)] for r in batch], batch_first=True)
                 gain = torch.tensor([advantage[id(r)] for r in batch], device=now.device).unsqueeze(-1)
                 ratio = (now - old).exp()
                 clipped = ratio.clamp(1 - CLIP_LOW, 1 + CLIP_HIGH)

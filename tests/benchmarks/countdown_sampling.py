@@ -76,6 +76,7 @@ def _engine(folder: str, window: int, eager: bool) -> Any:
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in this process: its weights are at hand
         "VLLM_USE_FLASHINFER_SAMPLER": "0",
         "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
         "HF_HUB_OFFLINE": "1",
     }
     from vllm import LLM
@@ -136,21 +137,18 @@ class TransformersSampler:
         every = [list(p) for p in prompts for _ in range(count)]
         written: list[list[int]] = []
         self.model.eval()
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.model.device.type == "cuda"):
-            for at in range(0, len(every), self.rows):
-                part = every[at : at + self.rows]
-                draws = (
-                    [torch.Generator().manual_seed(seed * 1_000_003 + at + n) for n in range(len(part))] if temperature else None
-                )
-                heat = temperature or 1.0
-                written += continue_rows(
-                    self.model,
-                    part,
-                    ends={self.end_id},
-                    max_tokens=max_tokens,
-                    warp=lambda logits, heat=heat: logits / heat,
-                    generators=draws,
-                )
+        for at in range(0, len(every), self.rows):
+            part = every[at : at + self.rows]
+            draws = [torch.Generator().manual_seed(seed * 1_000_003 + at + n) for n in range(len(part))] if temperature else None
+            heat = temperature or 1.0
+            written += continue_rows(
+                self.model,
+                part,
+                ends={self.end_id},
+                max_tokens=max_tokens,
+                warp=lambda logits, heat=heat: logits / heat,
+                generators=draws,
+            )
         self.model.train()
         return [written[n : n + count] for n in range(0, len(written), count)]
 

@@ -74,7 +74,7 @@ FULL = Plan(
     again_rate=2e-4,
     grpo_s=95.0,
     grpo_prompts=512,
-    grpo_rate=5e-5,
+    grpo_rate=1e-4,
 )
 TINY = FULL._replace(
     kind=Kind(3, 12, 10, 40),
@@ -95,6 +95,7 @@ TINY = FULL._replace(
 )
 SAMPLES = 8  # of a prompt in GRPO
 DRAWN = 4  # of a puzzle in rejection sampling
+HEAT = 0.8  # temperature there: traces a little surer than the student teach it to be surer
 KEPT = 2  # shortest verified traces of a puzzle
 
 
@@ -242,7 +243,7 @@ def rejection(run: Run, learner: Learner, sampler: Any) -> tuple[list[Row], list
     until = time.monotonic() + run.plan.sampling_s
     while time.monotonic() < until:
         puzzles = [draw(run.rng, run.plan.kind, "train") for _ in range(run.plan.chunk)]
-        rows = completions(run, learner, sampler, puzzles, DRAWN, 1.0, run.rng.randrange(1 << 30))
+        rows = completions(run, learner, sampler, puzzles, DRAWN, HEAT, run.rng.randrange(1 << 30))
         for puzzle, own, judged in zip(puzzles, rows, verdicts(learner, puzzles, rows), strict=True):
             good = sorted((r for r, v in zip(own, judged, strict=True) if v.outcome == "correct"), key=lambda r: len(r.ids))
             asked, right = asked + len(own), right + len(good)
@@ -280,8 +281,7 @@ def test(
         half = len(table) // 2
         found[name] = scores(table) | {"new_puzzles": _mean(right[:half]), "new_targets": _mean(right[half:])}
         if run.previous:
-            before = [q[: len(right[0])] if len(q) >= len(right[0]) else q for q in run.correct[f"{run.previous} {name}"]]
-            found[name]["against_before"] = compare(right, before)._asdict()
+            found[name]["against_before"] = compare(right, run.correct[f"{run.previous} {name}"])._asdict()
         run.correct[f"{stage} {name}"] = right
     run.previous = stage
     found |= {"test_s": round(time.monotonic() - began, 1), "at_s": round(run.elapsed(), 1)}
