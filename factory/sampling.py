@@ -44,6 +44,7 @@ class Sampling(BaseModel):
     stop: tuple[str, ...] | None = None
     max_tokens: int = Field(ge=1)  # tokens of the answer, thinking included
     seed: int | None = None  # of sample 0; sample i is asked for with seed + i
+    rows: int | None = Field(default=None, ge=2)  # hf: prompts at a time, each with its own random stream; None: one by one
     extra: dict[str, Any] | None = None  # sent as they are: what only this server knows, such as vLLM's ignore_eos
 
     # These say only how it is fetched.

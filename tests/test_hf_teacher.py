@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -84,19 +85,26 @@ def test_a_served_model_and_the_same_model_here_say_the_same(tiny: Path, served:
 
 
 @pytest.mark.slow
-def test_a_cut_answer_goes_on_as_if_it_had_not_been_cut(tiny: Path, served: str) -> None:
-    """Greedy: the beginning and what goes on from it are the whole; from a server only where it opens the last message again."""
-    asked = requests()[0]
-    (whole,) = hf.sample([asked], model=str(tiny), revision=None, sampling=GREEDY)
+def test_a_cut_answer_goes_on_from_its_beginning(tiny: Path) -> None:
     first = GREEDY.model_copy(update={"max_tokens": 20})
-    (beginning,) = hf.sample([asked], model=str(tiny), revision=None, sampling=first)
-    following = next_part(asked, [beginning], OnCut(20, 48))
-    assert following is not None and following.max_tokens == 20
+    (beginning,) = hf.sample([requests()[0]], model=str(tiny), revision=None, sampling=first)
+    following = next_part(requests()[0], [beginning], OnCut(18, 48))
+    assert following is not None and following.prefix == beginning.answer_text and following.max_tokens == 18
     (rest,) = hf.sample([following], model=str(tiny), revision=None, sampling=first)
-    assert rest.completion_tokens == 20
-    assert whole.answer_text.startswith(beginning.answer_text + rest.answer_text)
+    assert rest.completion_tokens == 18
+    rendered = hf._render(hf._load(str(tiny), None), requests()[0].messages) + beginning.answer_text
+    raw = Request("p", 0, ({"role": "user", "content": rendered},), max_tokens=18)
+    (same,) = hf.sample([raw], model=str(tiny), revision=None, sampling=first.model_copy(update={"api": "completions"}))
+    assert (same.answer_text, same.prompt_tokens) == (rest.answer_text, rest.prompt_tokens)
+
+
+@pytest.mark.slow
+def test_a_server_that_cannot_go_on_from_a_beginning_leaves_the_answer_cut(tiny: Path, served: str) -> None:
+    first = GREEDY.model_copy(update={"max_tokens": 20})
+    following = dataclasses.replace(requests()[0], prefix="let us think", max_tokens=20)
     (there,) = openai.sample([following], model=str(tiny), url=served, sampling=first)
-    assert there.finish == "length" and there.answer_text == rest.answer_text
+    print(there)
+    assert there.finish == "error"
 
 
 @pytest.mark.slow
@@ -204,3 +212,15 @@ def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"pip install 'cot-factory\[hf\]'"):
         list(hf.sample([], model="org/model", revision=None, sampling=GREEDY))
+
+
+@pytest.mark.slow
+def test_rows_together_say_what_each_says_alone(tiny: Path) -> None:
+    alone = texts(hf.sample(requests(), model=str(tiny), revision=None, sampling=GREEDY))
+    together = texts(hf.sample(requests(), model=str(tiny), revision=None, sampling=GREEDY.model_copy(update={"rows": 2})))
+    assert alone == together
+    drawn = Sampling(max_tokens=24, temperature=1.0, top_k=50, top_p=0.95, min_p=0.01, seed=3, rows=4)
+    every = texts(hf.sample(requests(4), model=str(tiny), revision=None, sampling=drawn))
+    assert len({answer for (problem, _), (_, answer, *_) in every.items() if problem == "p0"}) == 4
+    other = texts(hf.sample(requests(4)[::-1], model=str(tiny), revision=None, sampling=drawn.model_copy(update={"rows": 3})))
+    assert every == other  # whoever its neighbours are

@@ -1,20 +1,23 @@
 """A teacher in this process, through transformers: for small models and for machines without a GPU.
 
 One prompt at a time: rows of a batch change each other's last digits through padding and kernel choice, and a sample must
-be a function of its key alone. Where throughput matters, serve the model and use the `openai:` teacher.
+be a function of its key alone. Where throughput matters, serve the model and use the `openai:` teacher; or, for a small model,
+say with `rows` how many prompts go through it together.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from curation.errors import UserError
-from curation.records import Message, Trace
+from curation.records import Message, Trace, content_id
 from factory.sampling import Answer, Identity, Request, Sampling, answered, effective
+from factory.teachers.hf_rows import continue_rows
 
 THINK = "<think>"
 
@@ -36,8 +39,49 @@ def sample(requests: Iterable[Request], *, model: str, revision: str | None, sam
         raise UserError(f"sample.extra: the hf: teacher has no server to send {', '.join(sampling.extra)} to; leave it out")
     identity = Identity(model=model, revision=revision or "", endpoint="", sampling=effective(sampling))
     loaded = _load(model, revision)
+    if sampling.rows:
+        yield from _in_rows(loaded, requests, identity, sampling, sampling.rows)
+        return
     for request in requests:
         yield answered(request, identity, _answer(loaded, request, sampling))
+
+
+def _in_rows(loaded: _Loaded, requests: Iterable[Request], identity: Identity, sampling: Sampling, rows: int) -> Iterator[Trace]:
+    """Batches of `rows` requests. Sample i of a prompt is drawn from a stream of its own, of seed, prompt and i."""
+    import torch
+    from transformers import (
+        LogitsProcessorList,
+        MinPLogitsWarper,
+        TemperatureLogitsWarper,
+        TopKLogitsWarper,
+        TopPLogitsWarper,
+    )
+
+    generation = _generation(loaded.model.generation_config, sampling)
+    warps = LogitsProcessorList()
+    if generation.do_sample:
+        warps.append(TemperatureLogitsWarper(float(generation.temperature)))
+        warps.extend([TopKLogitsWarper(generation.top_k)] if generation.top_k else [])
+        warps.extend([TopPLogitsWarper(generation.top_p)] if (generation.top_p or 1.0) < 1.0 else [])
+        warps.extend([MinPLogitsWarper(generation.min_p)] if generation.min_p else [])
+    coming = iter(requests)
+    while batch := list(itertools.islice(coming, rows)):
+        prompts = [_prompt(loaded, r, sampling) for r in batch]
+        ids = [loaded.tokenizer(p, add_special_tokens=False)["input_ids"] for p in prompts]
+        seeds = [int(content_id(sampling.seed or 0, p, r.index), 16) >> 1 for p, r in zip(prompts, batch, strict=True)]
+        began = time.monotonic()
+        written = continue_rows(
+            loaded.model,
+            ids,
+            ends=_ends(loaded.model.generation_config),
+            max_tokens=max(r.max_tokens or sampling.max_tokens for r in batch),
+            warp=lambda logits: warps(None, logits),
+            generators=[torch.Generator().manual_seed(seed) for seed in seeds] if generation.do_sample else None,
+        )
+        seconds = (time.monotonic() - began) / len(batch)
+        for request, prompt, before, tokens in zip(batch, prompts, ids, written, strict=True):
+            own = tokens[: request.max_tokens or sampling.max_tokens]
+            yield answered(request, identity, _read(loaded, request, sampling, prompt, own, len(before), seconds))
 
 
 def _load(name: str, revision: str | None) -> _Loaded:
@@ -83,12 +127,25 @@ def _answer(loaded: _Loaded, request: Request, sampling: Sampling) -> Answer:
     seconds = time.monotonic() - began
     prompt_tokens = inputs["input_ids"].shape[-1]
     tokens = sequences[0, prompt_tokens:].tolist()
+    return _read(loaded, request, sampling, prompt, tokens, prompt_tokens, seconds)
+
+
+def _read(
+    loaded: _Loaded,
+    request: Request,
+    sampling: Sampling,
+    prompt: str,
+    tokens: Sequence[int],
+    prompt_tokens: int,
+    seconds: float,
+) -> Answer:
     text = loaded.tokenizer.decode(tokens, skip_special_tokens=True)
     # Templates of DeepSeek-R1 and QwQ open the thought in the prompt; without its tag a cut thought would pass for an answer.
     opened = THINK if prompt.rstrip().endswith(THINK) and not request.prefix else ""
     stops = [at for stop in sampling.stop or () if (at := text.find(stop)) >= 0]
     text = text[: min(stops)] if stops else text  # as servers do: a stop is no part of the answer
     stopped = bool(stops) or (bool(tokens) and tokens[-1] in _ends(loaded.model.generation_config))
+    text = text if stopped else text.rstrip("\ufffd")  # half a character at the cut; what goes on from there writes all of it
     return Answer(opened + text, "stop" if stopped else "length", None, prompt_tokens, len(tokens), seconds)
 
 
