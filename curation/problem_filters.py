@@ -8,7 +8,18 @@ from __future__ import annotations
 import re
 from typing import Literal, get_args
 
-ProblemRule = Literal["figures", "links", "multipart", "proofs", "several_answers", "answer_in_problem", "s1_format", "short"]
+ProblemRule = Literal[
+    "figures",
+    "links",
+    "multipart",
+    "proofs",
+    "several_answers",
+    "answer_in_problem",
+    "s1_format",
+    "short",
+    "no_solution",
+    "unboxed_solution",
+]
 PROBLEM_RULES: tuple[ProblemRule, ...] = get_args(ProblemRule)
 
 # open-thoughts math/filter.py looks for figure, diagram, jpeg, png, jpg and svg anywhere in the lower-cased problem, and so drops
@@ -38,7 +49,8 @@ def problem_fault(rules: tuple[ProblemRule, ...], prompt: str, answer: str | Non
     figures: names or holds a picture (open-thoughts math/filter.py, but for "figure out"). links: an address. multipart: asks (a)
     and asks (b); theirs: starts with "a)" and has "b)". proofs: a solution whose box is empty (theirs), or a question that only
     asks to prove (NuminaMath-1.5's question_type proof). several_answers: a gold of several values, or none. answer_in_problem:
-    "answer:" (theirs). s1_format: see there. short: under 200 characters (theirs, code).
+    "answer:" (theirs). s1_format: see there. short: under 200 characters (theirs, code). no_solution: the source has no worked
+    solution (theirs, mathematics and code). unboxed_solution: none that boxes its answer (theirs; Sky-T1 asks the same).
     """
     lower = prompt.lower()
     checks = {
@@ -50,6 +62,8 @@ def problem_fault(rules: tuple[ProblemRule, ...], prompt: str, answer: str | Non
         "answer_in_problem": lambda: "answer:" in lower,
         "s1_format": lambda: s1_format(prompt, source),
         "short": lambda: len(prompt) < _SHORT_CHARACTERS,
+        "no_solution": lambda: not (solution or "").strip(),
+        "unboxed_solution": lambda: "\\boxed" not in (solution or "") and "\\fbox" not in (solution or ""),
     }
     return next((rule for rule in rules if checks[rule]()), None)
 

@@ -7,7 +7,7 @@ an embedding model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +24,7 @@ F32 = npt.NDArray[np.float32]
 BUCKETS = 1 << 17  # columns of the hashed matrix; 20,000 words of a problem set rarely meet in one
 _EXTRA = 10  # columns beyond the wanted ones, and two power steps: Halko's advice for a slowly falling spectrum
 _POWER_STEPS = 2
-_BLOCK = 1 << 18  # entries of the sparse matrix multiplied at once: 100 MB with 100 columns
+_FITTED = 50_000  # texts that the axes are fitted on; more hardly turn them, and each is passed over six times
 _ROWS = 65_536  # of a dense matrix in double precision at once
 _BATCH_TEXTS = 32
 _BATCH_TOKENS = 512
@@ -38,23 +38,44 @@ class Sparse(NamedTuple):
     values: F32
 
 
+class Fitted(NamedTuple):
+    """What turns a text into a vector."""
+
+    rarity: F32  # weight of each bucket
+    projection: F32  # BUCKETS x dimensions
+
+
 def tfidf_svd(texts: Sequence[str], dimensions: int = 128, seed: int = 0) -> F32:
     """len(texts) x dimensions, rows of length 1 (0 for a text without words). Words and pairs of words, sublinear counts.
 
-    Fewer dimensions come back where the texts have fewer. The same texts and seed give the same vectors on one machine; a
-    linear algebra library may differ in the last digits on another.
+    Fitted on all texts, or on a seeded draw of 50,000 where there are more; then text by text, in bounded memory beside the result.
+    Fewer dimensions come back where the texts have fewer. The same texts and seed give the same vectors on one machine; a linear
+    algebra library may differ in the last digits on another.
     """
-    matrix = _tfidf(texts)
-    rank = min(dimensions, len(texts), BUCKETS)
-    draw = np.random.default_rng(seed).standard_normal((BUCKETS, min(rank + _EXTRA, max(len(texts), 1)))).astype(np.float32)
-    other = _transposed(matrix, len(texts))
-    basis = _orthogonal(_times(matrix, draw))
+    draw = np.random.default_rng(seed)
+    sample = texts if len(texts) <= _FITTED else [texts[row] for row in np.sort(draw.choice(len(texts), _FITTED, replace=False))]
+    table = Hashes(hash_text)
+    fitted = _fit(_counted(sample, table), min(dimensions, len(texts), BUCKETS), draw)
+    parts = [np.zeros((0, fitted.projection.shape[1]), np.float32)]
+    for _, block in blocks(texts, BLOCK_CHARACTERS):
+        parts.append(unit(_times(_weighted(_counted(block, table), fitted.rarity), fitted.projection)))
+    return np.concatenate(parts)
+
+
+def _fit(counts: Sparse, rank: int, draw: np.random.Generator) -> Fitted:
+    rows = len(counts.starts) - 1
+    holders = np.bincount(counts.columns, minlength=BUCKETS)
+    rarity = (np.log((1 + rows) / (1 + holders)) + 1).astype(np.float32)
+    matrix = _weighted(counts, rarity)
+    other = _transposed(matrix, rows)
+    basis = _orthogonal(_times(matrix, draw.standard_normal((BUCKETS, min(rank + _EXTRA, max(rows, 1)))).astype(np.float32)))
     for _ in range(_POWER_STEPS):
         basis = _orthogonal(_times(matrix, _times(other, basis)))
     small = _times(other, basis).astype(np.float64)  # the matrix's transpose times the basis: BUCKETS x k
     squares, right = np.linalg.eigh(small.T @ small)  # ascending
-    scaled = right * np.sqrt(np.maximum(squares, 0))
-    return unit(basis @ scaled[:, ::-1][:, :rank])
+    scale = np.where(squares > squares.max(initial=0) * 1e-10, 1 / np.sqrt(np.maximum(squares, 1e-300)), 0)
+    singular = small @ (right * scale)  # right singular vectors of the matrix, the weightiest last
+    return Fitted(rarity, np.ascontiguousarray(singular[:, ::-1][:, :rank], np.float32))
 
 
 def vectors_of(texts: Sequence[str], model: str | None) -> F32:
@@ -69,31 +90,28 @@ def unit(vectors: npt.NDArray[np.floating]) -> F32:
     return scaled
 
 
-def _tfidf(texts: Sequence[str]) -> Sparse:
-    """Weighted and normalised counts; 8 bytes an entry, some 80 entries a problem."""
-    table = Hashes(hash_text)
-    columns, counts, sizes = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
-    for _, block in blocks(texts, BLOCK_CHARACTERS):
-        every = hashed(map(_terms, block), table)
-        row = np.repeat(np.arange(len(block)), np.diff(every.starts))
-        cells, times = np.unique(row * BUCKETS + (every.hashes % np.uint64(BUCKETS)).astype(np.int64), return_counts=True)
-        rows, found = np.divmod(cells, BUCKETS)
-        columns.append(found.astype(np.int32))
-        counts.append((1 + np.log(times)).astype(np.float32))
-        sizes.append(np.bincount(rows, minlength=len(block)))
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(sizes))])
-    return _weighted(Sparse(starts, np.concatenate(columns), np.concatenate(counts)), len(texts))
+def _counted(texts: Sequence[str], table: Hashes) -> Sparse:
+    """1 + log of how often each bucket's words stand in each text; 8 bytes an entry, some 80 entries a problem."""
+    every = hashed(map(_terms, texts), table)
+    row = np.repeat(np.arange(len(texts)), np.diff(every.starts))
+    cells, times = np.unique(row * BUCKETS + (every.hashes % np.uint64(BUCKETS)).astype(np.int64), return_counts=True)
+    rows, columns = np.divmod(cells, BUCKETS)
+    return Sparse(_starts(rows, len(texts)), columns.astype(np.int32), (1 + np.log(times)).astype(np.float32))
 
 
-def _weighted(counted: Sparse, rows: int) -> Sparse:
-    """Each count times the rarity of its word, each row of length 1."""
-    holders = np.bincount(counted.columns, minlength=BUCKETS)
-    values = counted.values
-    values *= (np.log((1 + rows) / (1 + holders)) + 1).astype(np.float32)[counted.columns]
-    filled = np.flatnonzero(np.diff(counted.starts))
-    norms = np.sqrt(np.add.reduceat(values * values, counted.starts[filled])) if len(filled) else values
-    values /= np.repeat(norms, np.diff(counted.starts)[filled])
-    return counted
+def _starts(rows: I64, count: int) -> I64:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(rows, minlength=count))])
+
+
+def _weighted(counts: Sparse, rarity: F32) -> Sparse:
+    """Each count times the rarity of its bucket, each row of length 1."""
+    values = counts.values * rarity[counts.columns]
+    lengths = np.diff(counts.starts)
+    filled = np.flatnonzero(lengths)
+    if len(filled):
+        norms = np.sqrt(np.add.reduceat(values * values, counts.starts[filled]))
+        values /= np.repeat(norms, lengths[filled])
+    return Sparse(counts.starts, counts.columns, values)
 
 
 def _terms(text: str) -> list[str]:
@@ -103,29 +121,18 @@ def _terms(text: str) -> list[str]:
 
 def _transposed(matrix: Sparse, rows: int) -> Sparse:
     order = np.argsort(matrix.columns, kind="stable")
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(matrix.columns, minlength=BUCKETS))])
     row = np.repeat(np.arange(rows, dtype=np.int32), np.diff(matrix.starts))
-    return Sparse(starts, row[order], matrix.values[order])
+    return Sparse(_starts(matrix.columns.astype(np.int64), BUCKETS), row[order], matrix.values[order])
 
 
 def _times(matrix: Sparse, dense: F32) -> F32:
-    """The product of a sparse and a dense matrix, some rows at a time."""
+    """The product of a sparse and a dense matrix, row by row: each is a small product, 20 us for a problem's 80 entries."""
     out = np.zeros((len(matrix.starts) - 1, dense.shape[1]), np.float32)
-    for first, last in _row_blocks(matrix.starts):
-        a, b = matrix.starts[first], matrix.starts[last]
-        filled = first + np.flatnonzero(np.diff(matrix.starts[first : last + 1]))
-        if len(filled):
-            weighted = dense[matrix.columns[a:b]] * matrix.values[a:b, None]
-            out[filled] = np.add.reduceat(weighted, matrix.starts[filled] - a, axis=0)
+    starts = matrix.starts.tolist()
+    for row in np.flatnonzero(np.diff(matrix.starts)).tolist():
+        a, b = starts[row], starts[row + 1]
+        out[row] = matrix.values[a:b] @ dense[matrix.columns[a:b]]
     return out
-
-
-def _row_blocks(starts: I64) -> Iterator[tuple[int, int]]:
-    first, rows = 0, len(starts) - 1
-    while first < rows:
-        last = max(first + 1, int(np.searchsorted(starts, starts[first] + _BLOCK)) - 1)
-        yield first, min(last, rows)
-        first = min(last, rows)
 
 
 def _orthogonal(matrix: F32) -> F32:

@@ -114,7 +114,7 @@ class SelectPassRate(Strict):
     rule: Literal["pass_rate"]
     table: str | None = None  # another run or its difficulty.parquet; None: this run's own verdicts
     models: list[str] = []
-    preset: Literal["open-r1", "intellect", "oreal", "limo"] | None = None
+    preset: Literal["open-r1", "intellect", "oreal", "deepscaler", "limo"] | None = None
     low: float = Field(0.0, ge=0, le=1)  # without a preset: a window to which both ends belong
     high: float = Field(1.0, ge=0, le=1)
     surely: bool = False  # the whole 95 percent interval must lie in the band, not the rate alone

@@ -30,6 +30,9 @@ GOOD = "Find the sum of all integers n with n^2 + 3n < 40 for which n is a multi
         ("**Problem 3.** Find x.", "3", None, "s1_format"),
         ("p12. Find x.", "3", None, "s1_format"),
         ("Find x.", "3", None, "short"),
+        ("Find x.", "3", " \n", "no_solution"),
+        ("Find x.", "3", None, "no_solution"),
+        ("Find x.", "3", "So x is 3.", "unboxed_solution"),
     ],
 )
 def test_each_problem_rule(prompt: str, answer: str | None, solution: str | None, rule: Any) -> None:
@@ -51,7 +54,7 @@ def test_each_problem_rule(prompt: str, answer: str | None, solution: str | None
     ],
 )
 def test_good_problems_stay(prompt: str, answer: str) -> None:
-    rules = tuple(rule for rule in PROBLEM_RULES if rule != "short")
+    rules = tuple(rule for rule in PROBLEM_RULES if rule not in ("short", "no_solution", "unboxed_solution"))
     assert problem_fault(rules, prompt, answer, None, "web") is None
 
 

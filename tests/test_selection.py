@@ -267,3 +267,14 @@ def test_facility_location_is_greedy() -> None:
 def test_nothing_in_nothing_out(rule: Any) -> None:
     empty = _pool(1).hstack(_traces(problem_id=["p"]).drop("id")).clear()
     assert rule(empty).taken == []
+
+
+def test_a_rate_may_have_to_lie_surely_in_its_band() -> None:
+    table = pl.DataFrame({"pass_rate": [0.5, 0.5, 0.1, None], "low": [0.3, 0.1, 0.0, 0.0], "high": [0.7, 0.9, 0.15, 1.0]})
+    done = by_pass_rate(table, PRESETS["intellect"], surely=True)
+    assert done.reasons == [None, "not_surely", "too_hard", "no_pass_rate"] and done.taken == [0]
+
+
+def test_groups_that_are_all_right_or_all_wrong_leave() -> None:
+    done = by_pass_rate(pl.DataFrame({"pass_rate": [0.0, 0.1, 1.0]}), PRESETS["deepscaler"])
+    assert done.reasons == ["too_hard", None, "too_easy"]

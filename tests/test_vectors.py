@@ -11,6 +11,7 @@ from curation.benchmarks import Benchmark
 from curation.dedup_semantic import repeated_traces, semantic_duplicates
 from curation.fuzzy import fuzzy_contamination
 from curation.neighbours import neighbours
+from curation.shingles import Hashes, hash_text
 from curation.vectors import from_model, tfidf_svd, unit
 
 BOATS = "A boat crosses the river in 12 minutes. How wide is the river?"
@@ -36,7 +37,8 @@ def test_the_svd_is_the_best_approximation() -> None:
     draw = random.Random(0)
     topics = [[f"w{t}x{n}" for n in range(30)] for t in range(6)]
     texts = [" ".join(draw.choices(draw.choice(topics), k=25)) for _ in range(120)]
-    sparse = v._tfidf(texts)
+    counts = v._counted(texts, Hashes(hash_text))
+    sparse = v._weighted(counts, v._fit(counts, 6, np.random.default_rng(0)).rarity)
     columns, inverse = np.unique(sparse.columns, return_inverse=True)
     dense = np.zeros((120, len(columns)))
     dense[np.repeat(np.arange(120), np.diff(sparse.starts)), inverse] = sparse.values
@@ -44,6 +46,17 @@ def test_the_svd_is_the_best_approximation() -> None:
     exact = v.unit(left[:, :6] * values[:6])
     found = tfidf_svd(texts, dimensions=6)
     assert np.abs(found @ found.T - exact @ exact.T).max() < 0.01
+
+
+def test_more_texts_than_are_fitted_get_vectors_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curation.vectors._FITTED", 40)
+    draw = random.Random(0)
+    topics = [[f"w{t}x{n}" for n in range(30)] for t in range(6)]
+    which = [draw.randrange(6) for _ in range(200)]
+    vectors = tfidf_svd([" ".join(draw.choices(topics[t], k=25)) for t in which], dimensions=6)
+    same = np.equal.outer(which, which)
+    likeness = vectors @ vectors.T
+    assert likeness[same].mean() > 0.9 > 0.5 > likeness[~same].mean()
 
 
 @pytest.mark.parametrize("texts", [[], ["one"], ["same", "same"], ["", ""]])

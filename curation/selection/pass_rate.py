@@ -34,6 +34,9 @@ PRESETS: dict[str, tuple[Band, ...]] = {
         Band(0.2, 0.6, high_in=False, times=4),
         Band(0.6, 0.8, high_in=False, times=2),
     ),
+    # DeepScaleR had a model grade the difficulty and filtered by none of it. That its trainer skips groups of samples that are all
+    # right or all wrong, which teach GRPO nothing, is unconfirmed
+    "deepscaler": (Band(0.0, 1.0, low_in=False, high_in=False),),
     # LIMO v2, second filter: right in 1 to 3 of 32
     "limo": (Band(1 / 32, 3 / 32),),
 }

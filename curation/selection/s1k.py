@@ -80,6 +80,11 @@ def s1k(
         "mode": mode,
         "seed": seed,
         "size": size,
+        "funnel": {
+            "offered": table.height,
+            **{s.name: sum(r is None for r in s.reasons) for s in stages},
+            "preselected": len(before),
+        },
         "preselected": sorted(rows.id[row] for row in before),
         "drawn": [rows.id[row] for row in drawn],  # in the order of the draw
         "domain_weights": weights,
