@@ -24,7 +24,7 @@ from training.grpo_arguments import arguments
 from training.grpo_lines import recorder
 from training.grpo_settings import GrpoSettings
 from training.grpo_trainer import trainer_class
-from training.reward_mix import Mixed, mixed
+from training.reward_mix import mixed
 from training.sft import last_checkpoint
 from training.students import Student, generation_config
 
@@ -75,7 +75,6 @@ def reinforce(
         student = student._replace(base=folder / "model")
     shutil.copytree(student.base, out)
     lines = _gathered(work, len(stages), out / "metrics.jsonl")
-    shutil.rmtree(work / "stage-1" / "rows", ignore_errors=True)
     rewards = [line["reward"] for line in lines if line.get("reward") is not None]
     return Reinforced(
         steps=len(lines),
@@ -109,41 +108,46 @@ def _gathered(work: Path, stages: int, path: Path) -> list[dict[str, Any]]:
 
 def train_stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSettings, folder: Path, engine: str, tell: Tell) -> int:
     """Train one stage into `folder`/model; return the step it went on from."""
-    import torch
-    from transformers import AutoModelForCausalLM, PrinterCallback
+    from transformers import PrinterCallback
 
     _quiet()
     folder.mkdir(parents=True, exist_ok=True)
     last = last_checkpoint(folder / "checkpoints")
-    rows = ordered(prompts, settings)
-    # An update of 1e-6 is lost in bf16's 8 bits, so what the optimiser steps on is fp32: the weights, or its copies of them.
-    low = settings.precision == "bf16" or (settings.precision == "auto" and torch.cuda.is_available())
-    dtype = torch.bfloat16 if low else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(student.base, dtype=dtype, attn_implementation=settings.attention)
-    model.config.eos_token_id, model.config.pad_token_id = student.turn.end_id, student.tokenizer.pad_token_id
-    model.generation_config = generation_config(student.base, student.tokenizer, student.turn)
-    rewards = mixed(settings, student.tokenizer)
-    record = recorder(folder / "metrics.jsonl", last, settings, tell)
-    trainer = trainer_class()(
-        model=model,
-        args=arguments(
-            settings, folder / "checkpoints", len(rows), rewards.weights, engine, student.turn, cuda=torch.cuda.is_available()
-        ),
-        reward_funcs=list(rewards.functions),
-        train_dataset=_dataset(rows),
-        processing_class=student.tokenizer,
-        callbacks=[record],
-        optimizers=(_masters(model, settings) if low else None, None),
-    )
-    _prepare(trainer, settings, rewards)
+    trainer = _trainer(ordered(prompts, settings), student, settings, folder / "checkpoints", engine)
+    trainer.add_callback(recorder(folder / "metrics.jsonl", last, settings, tell))
     trainer.remove_callback(PrinterCallback)  # `tell` says it
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     fresh = folder / ".model"
     shutil.rmtree(fresh, ignore_errors=True)
     _save(trainer.model, student, fresh)
     fresh.rename(folder / "model")
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # the optimiser's state: three times the model
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # the optimiser's state: six times the model in bf16
     return int(last.name.partition("-")[2]) if last else 0
+
+
+def _trainer(rows: Sequence[Prompt], student: Student, settings: GrpoSettings, checkpoints: Path, engine: str) -> Any:
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM
+
+    cuda = torch.cuda.is_available()
+    # An update of 1e-6 is lost in bf16's 8 bits, so what the optimiser steps on is fp32: the weights, or its copies of them.
+    low = settings.precision == "bf16" or (settings.precision == "auto" and cuda)
+    dtype = torch.bfloat16 if low else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(student.base, dtype=dtype, attn_implementation=settings.attention)
+    model.config.eos_token_id, model.config.pad_token_id = student.turn.end_id, student.tokenizer.pad_token_id
+    model.generation_config = generation_config(student.base, student.tokenizer, student.turn)
+    rewards = mixed(settings)
+    trainer = trainer_class()(
+        model=model,
+        args=arguments(settings, checkpoints, len(rows), rewards.weights, engine, student.turn, cuda=cuda),
+        reward_funcs=list(rewards.functions),
+        train_dataset=Dataset.from_list([row._asdict() for row in rows]),
+        processing_class=student.tokenizer,
+        optimizers=(_masters(model, settings) if low else None, None),
+    )
+    trainer.ours, trainer.judging = settings, list(rewards.judging)
+    return trainer
 
 
 def _masters(model: Any, settings: GrpoSettings) -> Any:
@@ -173,10 +177,6 @@ def _save(model: Any, student: Student, out: Path) -> None:
     student.tokenizer.save_pretrained(out)
 
 
-def _prepare(trainer: Any, settings: GrpoSettings, rewards: Mixed) -> None:
-    trainer.ours, trainer.judging = settings, list(rewards.judging)
-
-
 def ordered(prompts: Sequence[Prompt], settings: GrpoSettings) -> list[Prompt]:
     """The prompts of every rollout, in order: each epoch shuffled anew by seed, its last incomplete rollout left out.
 
@@ -194,9 +194,3 @@ def ordered(prompts: Sequence[Prompt], settings: GrpoSettings) -> list[Prompt]:
     for epoch in range(-(-rollouts // per_epoch)):
         found += random.Random(f"{settings.seed}-{epoch}").sample(list(prompts), per_epoch * each)
     return found[: rollouts * each]
-
-
-def _dataset(rows: Sequence[Prompt]) -> Any:
-    from datasets import Dataset
-
-    return Dataset.from_list([row._asdict() for row in rows])

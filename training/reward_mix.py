@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from curation.errors import UserError
 from training import reward_language, reward_lengths, reward_logic, rewards
@@ -44,7 +44,7 @@ PLAIN: dict[str, Reward] = {
 }
 
 
-def mixed(settings: GrpoSettings, tokenizer: Any = None) -> Mixed:
+def mixed(settings: GrpoSettings) -> Mixed:
     """Functions and weights in the order of the settings. Raises UserError for a reward or a parameter that there is not."""
     names = list(settings.rewards)
     functions, weights = zip(*(_one(name, settings) for name in names), strict=True)
