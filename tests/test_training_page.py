@@ -102,7 +102,7 @@ def test_a_page_stays_with_a_training_until_its_folder_is_there(tmp_path: Path) 
 
 def test_only_what_is_new_is_sent(tmp_path: Path) -> None:
     lines(tmp_path / "metrics.jsonl", range(1, 5))
-    answer = training_answers(tmp_path)
+    answer = training_answers(watcher(tmp_path))
 
     def asked(seen: str) -> dict[str, Any]:
         reply = answer("/api/training", {"seen": seen})
@@ -123,6 +123,7 @@ def test_scores_in_the_folder_are_shown_oldest_first(tmp_path: Path) -> None:
     (tmp_path / "evals").mkdir()
     for name, created in (("b", "2026-01-01"), ("a", "2026-01-02")):
         found = {
+            "result": 1,
             "created": created,
             "suite": {"name": name},
             "settings": {},
@@ -130,7 +131,7 @@ def test_scores_in_the_folder_are_shown_oldest_first(tmp_path: Path) -> None:
             "correct": {"p": [True]},
         }
         (tmp_path / "evals" / f"{name}.json").write_text(json.dumps(found))
-    shown = watcher(tmp_path)()["stages"][0]["scores"]
+    shown = watcher(tmp_path)()["stages"][0]["results"]
     assert [s["suite"]["name"] for s in shown] == ["b", "a"] and "correct" not in shown[0]
 
 

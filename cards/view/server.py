@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from cards.view.pipeline_page import is_pipeline, pipeline_watcher
 from cards.view.replies import HEADERS, Answer, Reply, file_reply, text_reply
 from cards.view.rows import open_rows
 from cards.view.run_page import run_answers
-from cards.view.training_page import is_training, training_answers
+from cards.view.training_page import is_training, training_answers, watcher
 from curation.errors import UserError
 
 
@@ -48,9 +49,13 @@ def serve(folder: Path, port: int, *, open_browser: bool, say: Callable[[str], N
 
 
 def open_page(folder: Path) -> Opened:
-    """The page that fits a folder. Raises UserError where it is neither a finished build nor a training."""
+    """The page that fits a folder. Raises UserError where it holds no finished build, no training and no pipeline."""
+    if is_pipeline(folder):
+        return Opened("training.html", training_answers(pipeline_watcher(folder)), f"pipeline in {folder}")
     if is_training(folder):
-        return Opened("training.html", training_answers(folder), f"training in {folder}")
+        return Opened("training.html", training_answers(watcher(folder)), f"training in {folder}")
+    if (folder / "config.json").is_file():
+        raise UserError(f"{folder} is a model without a record of its training: view shows what distill, grpo, build and run leave")
     view = open_rows(folder)
     return Opened("index.html", run_answers(view), f"{view.rows.height:,} rows of {folder}")
 

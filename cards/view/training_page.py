@@ -1,4 +1,4 @@
-"""The page of a training: its curves as they come, what it was made of, and its scores. A pipeline shows one after another.
+"""The page of a training: its curves as they come, what it was made of, and its scores.
 
 A training that goes on writes into `.NAME` beside the folder NAME that it will leave (factory.distilling); either name is
 followed to the other, so that a page opened early stays with it to the end.
@@ -6,7 +6,6 @@ followed to the other, so that a page opened early stays with it to the end.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from cards.public import public_json
 from cards.run_facts import read_json
 from cards.view.curves import METRICS, Curves
 from cards.view.replies import Answer, Reply, json_reply
+from cards.view.results import results
 from cards.view.single_file import single_file
 from curation.files import write_atomic
 from curation.records import content_id
@@ -25,19 +25,18 @@ from curation.records import content_id
 def is_training(folder: Path) -> bool:
     """Is there, under this name or the working name beside it, a training that has begun?"""
     signs = (TRAINING_MANIFEST, METRICS, f"stage-1/{METRICS}")
-    return any((place / name).is_file() for place in _places(folder) for name in signs)
+    return any((place / name).is_file() for place in places(folder) for name in signs)
 
 
-def _places(folder: Path) -> tuple[Path, Path]:
+def places(folder: Path) -> tuple[Path, Path]:
     """The folder of the finished model, and that of the training that goes on."""
     whole = folder.resolve()
     name = whole.name.removeprefix(".")
     return whole.with_name(name), whole.with_name(f".{name}")
 
 
-def training_answers(folder: Path) -> Answer:
+def training_answers(look: Callable[[], dict[str, Any]]) -> Answer:
     """What the server of a training says: everything, or only that nothing has changed since the version the page has."""
-    look = watcher(folder)
 
     def answer(path: str, query: dict[str, str]) -> Reply | None:
         if path != "/api/training":
@@ -52,29 +51,32 @@ def training_answers(folder: Path) -> Answer:
 
 def watcher(folder: Path) -> Callable[[], dict[str, Any]]:
     """A function that gives the page's data as of now; it reads on in the files where it stopped the time before."""
-    done, working = (Curves(place) for place in _places(folder))
+    done, working = (Curves(place) for place in places(folder))
 
     def look() -> dict[str, Any]:
         finished = (done.folder / TRAINING_MANIFEST).is_file()
         curves = working if not finished and working.folder.is_dir() else done
-        return {"name": done.folder.name, "finished": finished, "stages": [stage(curves, finished)]}
+        stage = as_stage(curves, finished)
+        return {"name": stage["name"], "finished": finished, "stages": [stage]}
 
     return look
 
 
-def stage(curves: Curves, finished: bool) -> dict[str, Any]:
-    """One training: name, state, step and steps, its curves, its record and its scores."""
+def as_stage(curves: Curves, finished: bool) -> dict[str, Any]:
+    """One training: name, state, step and steps, its curves, its record and its results."""
     curves.read()
+    path = curves.folder / TRAINING_MANIFEST
+    record = public_json(read_json(curves.folder, TRAINING_MANIFEST)) if path.is_file() else {}
     return {
-        "name": curves.folder.name.removeprefix("."),
+        "name": record.get("name", curves.folder.name.removeprefix(".")),
         "state": "finished" if finished else "not finished",
         "said": "" if finished else _newest(curves),
         "step": curves.step,
         "steps": curves.total,
         "marks": curves.marks,
         "curves": curves.shown(),
-        "record": public_json(read_json(curves.folder, TRAINING_MANIFEST)) if finished else {},
-        "scores": scores(curves.folder),
+        "record": record,
+        "results": results(curves.folder / "evals"),
     }
 
 
@@ -82,13 +84,6 @@ def _newest(curves: Curves) -> str:
     """When the last step was done: a training that was killed looks like one that goes on, but for this."""
     written = max((path.stat().st_mtime for path in curves.ends), default=None)
     return f"last step at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(written))}" if written else "no step yet"
-
-
-def scores(folder: Path) -> list[dict[str, Any]]:
-    """Results of `factory eval` that lie in the folder's evals/, oldest first, without the verdict on each question."""
-    found = [json.loads(path.read_text("utf-8")) for path in sorted((folder / "evals").glob("*.json"))]
-    kept = [{key: result[key] for key in ("created", "suite", "settings", "scores")} for result in found]
-    return sorted(kept, key=lambda result: str(result["created"]))
 
 
 def write_training_report(folder: Path) -> Path:
