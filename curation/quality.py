@@ -9,7 +9,6 @@ of it again does not.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -102,8 +101,9 @@ def _loops(text: str, most: float, most_long: float) -> bool:
 
 
 def _one_character(text: str) -> bool:
-    pieces = (text[at : at + _STRETCH] for at in range(0, len(text) - _STRETCH + 1, _STRETCH))
-    return any(piece[0] == piece[-1] and piece[0] not in _DIVIDERS and len(set(piece)) == 1 for piece in pieces)
+    ends = enumerate(zip(text[::_STRETCH], text[_STRETCH - 1 :: _STRETCH], strict=False))
+    alike = (number * _STRETCH for number, (first, last) in ends if first == last and first not in _DIVIDERS)
+    return any(len(set(text[at : at + _STRETCH])) == 1 for at in alike)
 
 
 def _units(text: str) -> list[str]:
@@ -129,8 +129,12 @@ def repeated_runs(units: Sequence[str]) -> Runs:
     four = _joined(two, two, 2)
     eight = _joined(four, four, 4)
     runs = _joined(_joined(eight, eight, 8), four, 16)
-    counts = np.unique(runs, return_counts=True)[1]
-    return Runs(1 - len(counts) / len(runs), int(counts.max()))
+    runs.sort()
+    fresh = np.flatnonzero(runs[1:] != runs[:-1]) + 1
+    if len(fresh) == len(runs) - 1:
+        return Runs(0.0, 1)
+    times = np.diff(fresh, prepend=0, append=len(runs))
+    return Runs(1 - len(times) / len(runs), int(times.max()))
 
 
 def _joined(left: U64, right: U64, distance: int) -> U64:
@@ -141,9 +145,9 @@ def _joined(left: U64, right: U64, distance: int) -> U64:
 
 def repeated_lines(text: str) -> float:
     """Share of the characters of lines that stood in the text before, in [0, 1]; short lines do not count."""
-    lines = Counter(line for raw in text.split("\n") if len(line := raw.strip()) >= _LINE_CHARACTERS)
-    total = sum(len(line) * count for line, count in lines.items())
-    return sum(len(line) * (count - 1) for line, count in lines.items()) / total if total else 0.0
+    lines = [line for raw in text.split("\n") if len(line := raw.strip()) >= _LINE_CHARACTERS]
+    total = sum(map(len, lines))
+    return 1 - sum(map(len, set(lines))) / total if total else 0.0
 
 
 def _tail_loops(part: str) -> bool:

@@ -20,6 +20,7 @@ _SCRIPTS = {
     "devanagari": re.compile(r"[\u0900-\u097f]"),
     "thai": re.compile(r"[\u0e00-\u0e7f]"),
 }
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LATIN = re.compile(r"[A-Za-z]{2,}")
 # One foreign character can be a name or a unit; three in a thought are a word of another language.
 _FOREIGN_CHARACTERS = 3
@@ -48,18 +49,15 @@ def trace_filter(rules: tuple[TraceRule, ...], question: str, reasoning: str | N
 
 
 def mixes_languages(question: str, text: str) -> bool:
-    foreign = not text.isascii()
-    own = {name for name, script in _SCRIPTS.items() if script.search(question)} if foreign or not question.isascii() else set()
-    if foreign and any(
-        sum(1 for _, _ in zip(range(_FOREIGN_CHARACTERS), script.finditer(text), strict=False)) == _FOREIGN_CHARACTERS
-        for name, script in _SCRIPTS.items()
-        if name not in own
-    ):
+    letters = "" if text.isascii() else "".join(_NOT_ASCII.findall(text))  # one pass over the text instead of one for each script
+    own = {name for name, script in _SCRIPTS.items() if script.search(question)} if letters or not question.isascii() else set()
+    found = {name: len(script.findall(letters)) for name, script in _SCRIPTS.items()}
+    if any(found[name] >= _FOREIGN_CHARACTERS for name in _SCRIPTS if name not in own):
         return True
     if not own:
         return False
     latin = sum(1 for _ in _LATIN.finditer(text))
-    other = sum(1 for name in own for _ in _SCRIPTS[name].finditer(text))
+    other = sum(found[name] for name in own)
     return latin > _LATIN_WORDS_IN_FOREIGN * (latin + other)
 
 
