@@ -86,11 +86,12 @@ def _without_result(missing: Sequence[int], shards: int, folder: Path | None) ->
 def _send(what: Asked, due: Sequence[Shard], place: Place) -> Path:
     """Have the shards done, and return the job's folder. With Slurm this does not return: it says what was submitted."""
     refuse(what.recipe, place)
-    folder = _lay_out(what, due, place)
     if place.executor == "slurm":
         from factory import slurm
 
-        slurm.submit(folder)
+        slurm.refuse(what.recipe.executor, folders(what.run))
+        slurm.submit(_lay_out(what, due, place))
+    folder = _lay_out(what, due, place)
     with watched(folder, what.run.folder):
         if place.executor == "local":
             _run_local(folder, place.workers)

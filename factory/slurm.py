@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,21 @@ from factory.executors import Apart, Submitted
 JOBS = "slurm.json"
 
 
-def submit(folder: Path) -> None:
-    """Submit a job's tasks and the collecting job; raises Submitted, which says what comes next."""
-    settings = tasks.read_job(folder).recipe.executor
+def refuse(settings: Cluster, before: Sequence[Path]) -> None:
+    """Raise UserError where Slurm cannot be asked, or is at work on one of the jobs `before`."""
     if settings.partition is None:
         raise UserError("--executor slurm: no partition is named; wanted one: --set executor.partition=NAME")
     if shutil.which("sbatch") is None:
         raise UserError("--executor slurm: there is no sbatch here: run this on a machine that submits to Slurm")
-    _refuse_twice(folder)
-    array, after = _launch(folder, settings)
-    write_atomic(folder / JOBS, json.dumps({"tasks": array, "collect": after}) + "\n")
+    for jobs in [folder / JOBS for folder in before if (folder / JOBS).is_file()]:
+        _refuse_twice(json.loads(jobs.read_text("utf-8")))
+
+
+def submit(folder: Path) -> None:
+    """Submit a job's tasks and the collecting job; raises Submitted, which says what comes next."""
     job = tasks.read_job(folder)
+    array, after = _launch(folder, job.recipe.executor)
+    write_atomic(folder / JOBS, json.dumps({"tasks": array, "collect": after}) + "\n")
     raise Submitted(
         f"submitted {len(job.tasks):,} tasks as Slurm job {array}, and job {after}, which puts the data set together after "
         f"them in {job.run}; logs are in {folder}, and `squeue -j {array},{after}` shows how far they are. If a task fails, "
@@ -75,14 +80,11 @@ def _arguments(settings: Cluster, name: str) -> dict[str, Any]:
     }
 
 
-def _refuse_twice(folder: Path) -> None:
+def _refuse_twice(known: dict[str, str]) -> None:
     """Two jobs over the same shards would buy everything twice."""
-    run = folder.name[:-4]
-    for jobs in sorted(folder.parent.glob(f"{run}[0-9][0-9][0-9][0-9]/{JOBS}")):
-        known = json.loads(jobs.read_text("utf-8"))
-        asked = subprocess.run(["squeue", "-h", "-j", ",".join(known.values())], capture_output=True, text=True, check=False)
-        if asked.returncode == 0 and asked.stdout.strip():
-            raise UserError(
-                f"Slurm jobs {known['tasks']} and {known['collect']} are at work on this run: wait for them, or end them with "
-                f"scancel {known['tasks']} {known['collect']} and call again"
-            )
+    asked = subprocess.run(["squeue", "-h", "-j", ",".join(known.values())], capture_output=True, text=True, check=False)
+    if asked.returncode == 0 and asked.stdout.strip():
+        raise UserError(
+            f"Slurm jobs {known['tasks']} and {known['collect']} are at work on this run: wait for them, or end them with "
+            f"scancel {known['tasks']} {known['collect']} and call again"
+        )
