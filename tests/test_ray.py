@@ -51,12 +51,7 @@ def two_nodes(folder: Path) -> Iterator[dict[str, str]]:
     pipe = subprocess.PIPE
     with (folder / "ray.txt").open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-c", CLUSTER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environment,
+            [sys.executable, "-c", CLUSTER], stdin=pipe, stdout=pipe, stderr=errors, text=True, env=environment
         )
         assert process.stdout is not None and process.stdin is not None
         with process.stdout, process.stdin:
