@@ -97,9 +97,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         for name, value in (HEADERS | {"Content-Type": reply.kind, "Content-Length": str(len(reply.body))}).items():
             self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(reply.body)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the page was left before the answer
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(reply.body)
 
     def log_message(self, *args: object) -> None:
         """Nothing: a terminal line for every row looked at helps nobody."""
