@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 from tiny_model import make_tiny_model
 
 from curation.errors import UserError
-from factory.distilling import DEEPSPEED, KEEPER, distill
+from factory.distilling import DEEPSPEED, KEEPER
 from factory.tokenising import open_examples, tokenise
 from training.launch import Means, launch
 from training.settings import load
@@ -69,7 +68,7 @@ def test_two_processes_train_the_student_that_one_trains(tiny: Path, tmp_path: P
 
 
 def test_a_killed_launcher_takes_its_processes_along_and_is_gone_on_with(tiny: Path, tmp_path: Path) -> None:
-    values = [part for value in (*TWO, "epochs=40") for part in ("--set", value)]
+    values = [part for value in (*TWO, "epochs=20") for part in ("--set", value)]
     data = str(examples(tmp_path, 12))
     command = [sys.executable, "-m", "factory", "distill", data, "--student", str(tiny), "--runs", str(tmp_path), *values]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment())
@@ -82,29 +81,32 @@ def test_a_killed_launcher_takes_its_processes_along_and_is_gone_on_with(tiny: P
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "student")], capture_output=True, text=True, env=_environment(), check=True
     )
-    assert "going on from checkpoint-" in done.stderr and "120 steps" in done.stdout
+    assert "going on from checkpoint-" in done.stderr and "60 steps" in done.stdout
     lines = metrics(tmp_path / "student")
-    assert [line["step"] for line in lines] == list(range(1, 121)) and lines[-1]["loss"] < lines[0]["loss"] / 2
+    assert [line["step"] for line in lines] == list(range(1, 61)) and lines[-1]["loss"] < lines[0]["loss"] / 2
     made = json.loads((tmp_path / "student" / "training_manifest.json").read_text())
     assert made["settings"]["processes"] == 2 and made["settings"]["strategy"] == "ddp" and made["training"]["resumed_at"] >= 4
 
 
-def test_what_a_process_refuses_is_one_sentence_here(tiny: Path, tmp_path: Path) -> None:
-    import torch
-    from safetensors.torch import load_file, save_file
+def acted(tiny: Path, folder: Path, script: str) -> str:
+    """What is said of processes that do as `script` does."""
+    settings = SftSettings(processes=2, strategy="ddp")
+    student = open_student(str(tiny), settings, folder / "served")
+    with pytest.raises(UserError) as caught:
+        launch([], student, settings, folder, folder / "out", print, Means((sys.executable, "-c", script), DEEPSPEED))
+    return str(caught.value)
 
-    broken = Path(shutil.copytree(tiny, tmp_path / "broken"))
-    weights = load_file(broken / "model.safetensors")
-    save_file({n: w * torch.nan if n == "model.norm.weight" else w for n, w in weights.items()}, broken / "model.safetensors")
-    with pytest.raises(UserError, match="the loss is nan and the gradient's norm nan at step 1; there is no checkpoint yet"):
-        distill(str(examples(tmp_path, 8)), str(broken), None, TWO, runs=tmp_path, out=None, command="")
+
+def test_what_a_process_refuses_is_one_sentence_here(tiny: Path, tmp_path: Path) -> None:
+    refused = """print('{"refused": "the loss is nan at step 7; the checkpoint is from before it"}')"""
+    assert acted(tiny, tmp_path, refused) == "the loss is nan at step 7; the checkpoint is from before it"
 
 
 def test_processes_that_die_leave_their_last_words(tiny: Path, tmp_path: Path) -> None:
-    broken = Path(shutil.copytree(tiny, tmp_path / "broken"))
-    (broken / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(UserError, match="ended with status 1 before its end; .* They said: .*safetensors"):
-        distill(str(examples(tmp_path, 8)), str(broken), None, TWO, runs=tmp_path, out=None, command="")
+    failed = acted(tiny, tmp_path, """print('{"failed": "OutOfMemoryError: 3 GiB"}'); raise SystemExit(3)""")
+    assert failed.startswith("the processes of the training ended with status 3 before its end (OutOfMemoryError: 3 GiB); ")
+    killed = acted(tiny, tmp_path, "import sys; print('Killed', file=sys.stderr); sys.exit(137)")
+    assert "ended with status 137 before its end (Killed); " in killed and "goes on from the last checkpoint" in killed
 
 
 def _environment() -> dict[str, str]:

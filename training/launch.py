@@ -1,14 +1,14 @@
 """A training in several processes, one a GPU: started through accelerate, or torchrun on the CPU, and followed to its end.
 
 The starter writes `job.json`, runs `python -m training.launch job.json` in every process, and reads what the first one says:
-lines of JSON on its standard output, one for each step, and at the end `trained`, or `refused` with the sentence for the person.
+lines of JSON on its standard output, one for each step, and at the end `trained`, or `refused` with the sentence for the person,
+or `failed` with an exception.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from training.sft import Tell, Trained, train
 from training.sft_settings import SftSettings
 from training.students import Student, load_student
 
-_LAST_LINES = 30  # of what the processes said before they died
+_LAST_LINES = 5  # of what the processes said before they died
 
 
 class Job(NamedTuple):
@@ -61,25 +61,23 @@ def launch(
     if "refused" in said:
         raise UserError(said["refused"])
     if "trained" not in said:
-        last = " | ".join((work / "launch.log").read_text("utf-8", errors="replace").splitlines()[-_LAST_LINES:])
+        last = said.get("failed") or " | ".join(
+            (work / "launch.log").read_text("utf-8", errors="replace").splitlines()[-_LAST_LINES:]
+        )
         raise UserError(
-            f"the processes of the training ended with status {status} before its end; the same command goes on from the last "
-            f"checkpoint. They said: {last}"
+            f"the processes of the training ended with status {status} before its end ({last}); {work / 'launch.log'} has all they "
+            "said, and the same command goes on from the last checkpoint"
         )
     return Trained(**said["trained"])
 
 
 def _run(command: Sequence[str], log: Path, tell: Tell) -> tuple[dict[str, Any], int]:
+    pipe = subprocess.PIPE
     with log.open("w", encoding="utf-8") as errors:
-        pipe = subprocess.PIPE
-        running = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True, env=_environment())
-        assert running.stdin
-        try:
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True, env=_environment()) as running:
+            # Leaving this block, also by an interruption, closes their standard input: the keeper ends what is left of them.
             said = _follow(running, tell)
-        finally:
-            running.stdin.close()  # the keeper ends what is left of them
-            status = running.wait()
-    return said, status
+        return said, running.returncode
 
 
 def _starter(settings: SftSettings, work: Path, deepspeed: Path) -> list[str]:
@@ -125,7 +123,7 @@ def _follow(running: subprocess.Popen[str], tell: Tell) -> dict[str, Any]:
 
 def main(path: str) -> int:
     """One process of a launch."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _know_cpu_0()
     job = Job(**json.loads(Path(path).read_text("utf-8")))
     settings = SftSettings.model_validate(job.settings)
     student = load_student(job.name, Path(job.base), Path(job.served))
@@ -136,9 +134,19 @@ def main(path: str) -> int:
         if first:
             _say({"refused": str(error)})
         return 2
+    except Exception as error:  # the border of a process: the starter tells the person, the log has the rest
+        _say({"failed": f"{type(error).__name__}: {str(error)[:500]}"})
+        raise
     if first:
         _say({"trained": trained._asdict()})
     return 0
+
+
+def _know_cpu_0() -> None:
+    """transformers 5.17 reads the optimiser of a checkpoint onto the device of its process, and torch 2.13 knows no "cpu:0"."""
+    import torch
+
+    torch.serialization.register_package(5, lambda storage: None, lambda storage, at: storage if at.startswith("cpu:") else None)
 
 
 def _say(line: dict[str, Any]) -> None:
