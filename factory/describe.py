@@ -53,7 +53,9 @@ def plan_text(recipe: Recipe, runs: Path) -> str:
     lines.append(f"teacher    {recipe.teacher}")
     lines.append(f"problems   {f'{problems:,} at most' if problems else 'every row of the source'}")
     each = SHARD_ROWS * recipe.executor.shards_per_task
-    lines.append(f"tasks      {f'{-(-problems // each):,} at most, ' if problems else ''}one for {each:,} problems, with --executor")
+    lines.append(
+        f"tasks      {f'{-(-problems // each):,} at most, ' if problems else ''}one for {each:,} problems, with --executor"
+    )
     if teacher.kind in ("oracle", "replay"):
         lines.append("requests   none: this teacher runs no model")
     elif problems:
@@ -84,11 +86,13 @@ def run_summary(folder: Path) -> str:
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     funnel = json.loads((folder / "funnel.json").read_text("utf-8"))
     rows = manifest["dataset"]["rows"]
-    lines = [*_funnel_lines(funnel), "", *_teacher_lines(manifest["teachers"]), ""]
+    width = shutil.get_terminal_size().columns
+    lines = [*_funnel_lines(funnel, width), "", *_teacher_lines(manifest["teachers"], width), ""]
     lines += _settled_lines(manifest["rounds"])
     lines.append(f"{rows:,} examples in {folder / 'dataset'}")
     if any(manifest["audit"].values()):
-        lines.append(f"doubts     {doubts(manifest['audit'])}: {folder / 'audit.parquet'}")
+        told = f"doubts     {doubts(manifest['audit'])}: {folder / 'audit.parquet'}"
+        lines += textwrap.wrap(told, min(width, 132), subsequent_indent=" " * 11, break_long_words=False, break_on_hyphens=False)
     if rows:
         lines += [*_sample_lines(folder), f"look       factory view {folder}, or open {folder / 'report.html'}"]
         lines.append(f"card       {folder / 'README.md'}")
@@ -112,15 +116,18 @@ def doubts(found: dict[str, int]) -> str:
     )
 
 
-def _funnel_lines(funnel: list[dict[str, Any]]) -> list[str]:
+def _funnel_lines(funnel: list[dict[str, Any]], width: int) -> list[str]:
+    """Four narrow columns, and the reasons in what is left of the terminal."""
     lines = [f"{'step':<14} {'unit':<9} {'in':>9} {'kept':>9}   dropped"]
     for line in funnel:
-        dropped = ", ".join(f"{n:,} {reason}" for reason, n in line["dropped"].items()) or "-"
+        dropped = (
+            ", ".join(f"{n:,}\u00a0{reason}" for reason, n in line["dropped"].items()) or "-"
+        )  # textwrap keeps the two together
         if "rescued" in line:
             dropped += f" (of the kept, {line['rescued']:,} rejected by the rule and accepted by the judge)"
         if "repeated" in line:
             dropped += f" (and {line['repeated']:,} of the kept stand again)"
-        first, *rest = textwrap.wrap(dropped, 70) or ["-"]
+        first, *rest = (part.replace("\u00a0", " ") for part in textwrap.wrap(dropped, max(32, min(width, 132) - 47)))
         lines.append(f"{line['step']:<14} {line['unit']:<9} {line['in']:>9,} {line['kept']:>9,}   {first}")
         lines += [" " * 47 + more for more in rest]
     return lines
@@ -141,16 +148,19 @@ def _sample_lines(folder: Path) -> list[str]:
     """Three examples, the first, one in the middle and the last: question, gold and the beginning of the thinking."""
     shards = sorted((folder / "dataset").glob("*.parquet"))
     shown = [(shards[0], 0.0), (shards[len(shards) // 2], 0.5), (shards[-1], 1.0)]
-    width = shutil.get_terminal_size().columns
+    width = min(shutil.get_terminal_size().columns, 132)
     lines = []
-    for shard, place in shown:
-        row = _row_at(shard, place)
+    for row in (_row_at(shard, place) for shard, place in shown):
+        gold = _one_line(f"  = {_tail(row['answer'] or '-', 24)}", 40)
         said = row["messages"][-1]["content"]
-        lines += [
-            _one_line(f"  {row['problem'][:width]}  = {row['answer'] or '-'}", width),
-            _one_line(f"    {said[: 4 * width]}", width),
-        ]
+        lines += [_one_line(f"  {row['problem'][:width]}", width - len(gold)) + gold, _one_line(f"    {said[: 4 * width]}", width)]
     return lines
+
+
+def _tail(raw: str, length: int) -> str:
+    """The end of a long gold: of a whole solution, where the answer stands."""
+    line = " ".join(raw.split())
+    return line if len(line) <= length else f"…{line[-length:]}"
 
 
 def _row_at(shard: Path, place: float) -> dict[str, Any]:
@@ -167,11 +177,11 @@ def _one_line(raw: str, width: int) -> str:
     return " " * indent + (line if len(line) <= room else line[: room - 1] + "…")
 
 
-def _teacher_lines(teachers: list[dict[str, Any]]) -> list[str]:
+def _teacher_lines(teachers: list[dict[str, Any]], columns: int) -> list[str]:
     keys = ("traces", "faulty", "correct", "incorrect", "undetermined")
-    width = max([len(t["teacher"]) for t in teachers] + [7])
+    width = min(max([len(t["teacher"]) for t in teachers] + [7]), max(12, columns - 13 * len(keys) - 1))
     head = f"{'teacher':<{width}} " + " ".join(f"{k:>12}" for k in keys)
-    return [head, *(f"{t['teacher']:<{width}} " + " ".join(f"{t[k]:>12,}" for k in keys) for t in teachers)]
+    return [head, *(f"{_one_line(t['teacher'], width):<{width}} " + " ".join(f"{t[k]:>12,}" for k in keys) for t in teachers)]
 
 
 def push_summary(result: PushResult) -> str:

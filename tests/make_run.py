@@ -161,5 +161,6 @@ def _manifest(folder: Path, problems: int) -> dict[str, Any]:
                 for p in files
             ],
         },
+        "rounds": [],
         "tokens": {"prompt": 1234, "completion": 56789},
     }

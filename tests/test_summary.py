@@ -1,5 +1,6 @@
 """What a build and a push print: short, cut to the terminal, and no terminal codes from a model's text."""
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -27,6 +28,19 @@ def test_three_rows_cut_to_the_terminal(tmp_path: Path, monkeypatch: pytest.Monk
     assert "\x1b" not in text and "\u202e" not in text
     assert "    <think> 11 and 0 </think> \\boxed{11}" in text  # the last of twelve
     assert "factory view" in text and "report.html" in text
+    funnel = text.splitlines()[: text.splitlines().index("")]
+    assert max(map(len, funnel)) <= max(columns, 80) and "= 11" in text  # the gold stays, however long its question is
+
+
+def test_reasons_wrap_between_and_not_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _run(tmp_path)
+    lines = json.loads((run / "funnel.json").read_text())
+    lines[1]["dropped"] = {f"reason_{name}": 1000 for name in "abcdefghi"}
+    (run / "funnel.json").write_text(json.dumps(lines))
+    for columns in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        funnel = run_summary(run).split("\n\n")[0].splitlines()
+        assert max(map(len, funnel)) <= columns and not [line for line in funnel if line.endswith(tuple("0123456789 "))]
 
 
 def test_a_dry_run_names_every_change() -> None:
