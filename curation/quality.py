@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curation.shingles import U64, mix
+from curation.shingles import U64
 
 _RUN = 20  # words; open-r1's repetition penalty counts runs too (rewards.py), Demystifying Long CoT has 40 tokens
 _MAX_REPEATED = 0.5  # share of runs, or of characters in lines, that stood before; a solution stated twice is just under
@@ -22,6 +22,7 @@ _MAX_REPEATED_LONG = 0.25  # share of runs, in a text of _LONG_WORDS or more
 _LONG_WORDS = 600
 _MAX_TIMES = 8  # one run so often, with _LEAST_REPEATED of all runs repeated, is a loop that the model left again
 _LEAST_REPEATED = 0.15
+_POWERS = {n: np.uint64(pow(0x9E3779B97F4A7C15, n, 2**64)) for n in (1, 2, 4, 8, 16)}  # base of the polynomial hash of runs
 _LEAST_WORDS = 100  # under this a share says little
 _LINE_CHARACTERS = 20  # shorter lines repeat by nature: \\[, "So", a sum's next step (Gopher, 2112.11446, table A1)
 _TAIL_WORDS = 3_000  # how much of the end is searched for a loop; the longest period seen was 636 words
@@ -124,7 +125,7 @@ def repeated_runs(units: Sequence[str]) -> Runs:
     """
     if len(units) < _RUN:
         return Runs(0.0, 0)
-    one = mix(np.fromiter(map(hash, units), np.int64, count=len(units)).view(np.uint64))
+    one = np.fromiter(map(hash, units), np.int64, count=len(units)).view(np.uint64)
     two = _joined(one, one, 1)
     four = _joined(two, two, 2)
     eight = _joined(four, four, 4)
@@ -139,13 +140,12 @@ def repeated_runs(units: Sequence[str]) -> Runs:
 
 def _joined(left: U64, right: U64, distance: int) -> U64:
     """Hash of each run that starts with `left` and goes on with the run of `right` that starts `distance` words later."""
-    both = left[: len(right) - distance] * np.uint64(3) + right[distance : distance + len(left)]
-    return mix(both)
+    return left[: len(right) - distance] * _POWERS[distance] + right[distance : distance + len(left)]
 
 
 def repeated_lines(text: str) -> float:
     """Share of the characters of lines that stood in the text before, in [0, 1]; short lines do not count."""
-    lines = [line for raw in text.split("\n") if len(line := raw.strip()) >= _LINE_CHARACTERS]
+    lines = [line for line in map(str.strip, text.split("\n")) if len(line) >= _LINE_CHARACTERS]
     total = sum(map(len, lines))
     return 1 - sum(map(len, set(lines))) / total if total else 0.0
 
