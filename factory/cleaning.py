@@ -234,7 +234,7 @@ def turned_away(pieces: Sequence[Piece], clean: Clean) -> dict[str, str]:
     Replayed traces that find no problem are explained with it: a published trace set often answers test questions.
     """
     reasons = {normalise_question(q): f"in_{b.name}" for b in map(load_benchmark, clean.benchmarks) for q in b.questions}
-    for piece in pieces:
+    for piece in reversed(pieces):  # the row kept of several that are the same may have gone later, and that is why none is there
         for prompt, reason in pl.read_parquet(piece.folder / "rejected.parquet").select("prompt", "reason").iter_rows():
             reasons.setdefault(normalise_question(prompt), f"problem_{reason}")
     return reasons

@@ -28,7 +28,8 @@ _PLAIN = ("id", "problem_id", "trace_id", "problem", "source", "domain", "teache
 def example_table(files: Sequence[Path]) -> pl.DataFrame:
     """One row for each example of all shards, in order: row, shard, its labels, and what its trace looks like in numbers.
 
-    `thinking` is the number of characters of the thinking alone; the features are of the whole text.
+    `thinking` is the number of characters of the thinking alone, or of the whole text where it has no tags (those of DeepSeek-R1's
+    traces are often lost on the way); the features are of the whole text.
     """
     parts = [_part(file, number) for number, file in enumerate(files)]
     return pl.concat(parts).with_row_index("row")
@@ -37,7 +38,8 @@ def example_table(files: Sequence[Path]) -> pl.DataFrame:
 def _part(file: Path, shard: int) -> pl.DataFrame:
     frame = pl.read_parquet(file, columns=[*_PLAIN, "messages"])
     text = frame["messages"].list.get(-1).struct.field("content")
-    thinking = text.str.extract(r"(?s)^<think>\n(.*)\n</think>", 1).str.len_chars().fill_null(0).cast(pl.Int64).alias("thinking")
+    thought = text.str.extract(r"(?s)^<think>\n(.*)\n</think>", 1).str.len_chars()
+    thinking = thought.fill_null(text.str.len_chars()).cast(pl.Int64).alias("thinking")
     where = pl.lit(shard).alias("shard"), pl.lit(str(file)).alias("file")
     return frame.select(*_PLAIN, *where).hstack(trace_features(text)).with_columns(thinking)
 

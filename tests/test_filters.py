@@ -15,6 +15,8 @@ GOOD = "Find the sum of all integers n with n^2 + 3n < 40 for which n is a multi
     ("prompt", "answer", "solution", "rule"),
     [
         ("In the Figure below, find x.", "3", None, "figures"),
+        ("ABC is drawn (see figure.) Find x.", "3", None, "figures"),
+        ("The figure shows four entries of a square. Find x.", "3", None, "figures"),
         ("[asy] draw((0,0)--(1,1)); [/asy] Find x.", "3", None, "figures"),
         ("See https://example.com and compute it.", "3", None, "links"),
         ("a) Find x. b) Find y.", "3", None, "multipart"),
@@ -45,6 +47,9 @@ def test_each_problem_rule(prompt: str, answer: str | None, solution: str | None
     [
         (GOOD, "28"),
         ("Ann tries to figure out how many apples there are. She figures that 12 fit a box. Find it.", "\\$1,\\!657"),
+        ("He sells 2 action figures; each figure is worth $15. What does he get?", "30"),
+        ("A figure skater turns by 2250 degrees. Miriam figures if she counts it is 6. How many turns?", "6.25"),
+        ("A figure is made by joining A to B to C. Find the area of this figure, a 2-dimensional figure.", "7"),
         ("Find the least k for which (i) k is even and (ii) k is a square.", "4"),
         ("What is the smallest n such that one can show that n! > 2^n? Prove that and find n.", "4"),  # it asks for a number
         ("Find the pair (a, b) with (a) + (b) = 3.", "(1, 2)"),

@@ -185,3 +185,19 @@ def test_neighbours_beside_the_rule_are_evidence_under_their_own_name(tmp_path: 
     found = pl.read_parquet(near / "contamination.parquet").sort("benchmark_index")
     assert found["rule"].to_list() == ["tfidf", "exact"] and found["question"][0] == question
     assert '"neighbours": 0.4' in (near / "README.md").read_text()
+
+
+def test_traces_of_a_dropped_problem_say_why_even_where_its_copies_were_dropped_before(tmp_path: Path) -> None:
+    question = f"Please tell me this. {PROBLEMS[5]['problem']} Thank you."
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"question": PROBLEMS[5]["problem"]}) + "\n")
+    bench = f"clean.benchmarks=[{{name: bench, path: {tmp_path / 'bench.jsonl'}}}]"
+    polite = {**PROBLEMS[5], "problem": question}
+    problems = [*PROBLEMS[:5], polite, polite]
+    for name, rows in (("problems", problems), ("traces", [_trace(polite, "teacher", "Hm, 5.", polite["answer"])])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = Changes(
+        problems=(str(tmp_path / "problems.jsonl"),), teacher=f"replay:{tmp_path / 'traces.jsonl'}", assignments=(bench,)
+    )
+    funnel = _funnel(build(load_recipe("openr1-math", changes), runs=tmp_path / "runs"))
+    assert funnel["duplicates"]["dropped"] == {"exact_duplicate": 1} and funnel["decontaminate"]["dropped"] == {"in_bench": 1}
+    assert funnel["replay"]["dropped"] == {"problem_in_bench": 1}
