@@ -197,7 +197,7 @@ def view(run: Path, port: int, no_browser: bool) -> None:
 @click.argument("data", metavar="RUN_OR_DATASET")
 @click.option("--student", required=True, metavar="MODEL", help="A model folder, or a repository of the Hub.")
 @click.option(
-    "--config", metavar="NAME", help="A preset (r1-distill-7b, openr1-distill-7b, s1-32b, limo-32b, ...) or the path of a .yaml."
+    "--config", metavar="NAME", help="A preset (r1-distill, openr1-distill, s1, limo, ...) or the path of a .yaml."
 )
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change any setting; repeatable.")
 @click.option("--runs", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where students are kept.")
@@ -249,21 +249,26 @@ def grpo(data: str, student: str, config: str | None, assignments: tuple[str, ..
 
 @cli.command("eval")
 @click.argument("model")
-@click.option("--suite", required=True, type=Path, metavar="FILE_OR_RUN", help="Questions with golds: a file, or a run's problems.")
+@click.option(
+    "--suite", "suites", multiple=True, required=True, metavar="FILE_OR_NAME", help="A file, a run or a name; repeatable."
+)
 @click.option("--against", type=Path, metavar="RESULT", help="Compare with another result, paired by question.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask no more than the first N questions.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="samples, temperature, max_tokens, ...; repeatable.")
 @click.option("--runs", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where samples are kept.")
 @click.option("--out", type=Path, metavar="FILE", help="Write the result here instead of RUNS/evals/<model>-<suite>-<hash>.json.")
 @_workers("Verifier processes.")
-def evaluate(model: str, suite: Path, against: Path | None, **how: Any) -> None:
-    """Examine MODEL (a folder, hf:MODEL or openai:MODEL@URL): pass@1, pass@k, majority, with intervals."""
+def evaluate(model: str, suites: tuple[str, ...], against: Path | None, out: Path | None, **how: Any) -> None:
+    """Examine MODEL (a folder, hf:MODEL, vllm:MODEL or openai:MODEL@URL): pass@1, pass@k, majority, with intervals."""
     from factory.comparing import read_result, result_table
     from factory.evaluating import evaluate as examine
 
+    if len(suites) > 1 and (out or against):
+        raise click.UsageError("--out and --against are of one result: give one --suite with them")
     if against:
         read_result(against)  # before hours of sampling
-    click.echo(result_table(examine(model, suite, **how), against))
+    for suite in suites:
+        click.echo(result_table(examine(model, suite, out=out, **how), against))
 
 
 def main() -> None:

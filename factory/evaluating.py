@@ -5,24 +5,27 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 from pydantic import Field
 
 from curation.errors import UserError
-from curation.files import read_rows, write_atomic, write_table
-from curation.records import Problem, Trace, Verdict, content_id, from_frame
-from curation.sources import Refused, read_problems
-from curation.verify import check_golds, verifier_version, verify_all
+from curation.files import write_atomic, write_table
+from curation.records import Problem, Trace, Verdict, content_id
+from curation.thinking import join_thinking
+from curation.verify import verifier_version, verify_all
 from factory import teachers
+from factory.forcing import Forcing, force
 from factory.progress import say, track
 from factory.sampling import Identity, Request, Sampling, effective, sample
+from factory.suites import Columns, Suite, load_suite
 from factory.teachers import Teacher, parse_teacher
-from training.scores import Sampled, scores
+from training.best import Choice, choice_values, handed_in
+from training.scores import Sampled, scored, scores
 from training.settings import Settings, load
 from training.votes import groups
 
@@ -41,19 +44,16 @@ class Evaluation(Settings):
     domain: str = "math"  # of a suite that is a file; a run's problems say theirs
     system: str | None = None
     prompt: str = "{problem}"  # the bare problem, as students are trained on it
+    rows: int | None = Field(None, ge=2)  # of a model in this process: prompts at a time through it; None: one by one
+    wait: int = Field(0, ge=0)  # budget forcing: times that "Wait" is appended where the thinking ends (factory.forcing)
+    thinking_tokens: int | None = Field(None, ge=1)  # likewise: the end of the thinking is forced there
+    best: Choice | None = None  # best-of-n: which of a question's samples is handed in (training.best); scored as best@n
     prompt_column: str | None = None  # of a suite that is a file; None: found by its usual names
     answer_column: str | None = None
 
 
-class Suite(NamedTuple):
-    name: str
-    digest: str  # of the questions and golds in use
-    problems: list[Problem]
-    left_out: int  # without a gold, or with one that the verifier cannot read
-
-
 def evaluate(
-    model: str, suite: Path, assignments: Sequence[str], *, limit: int | None, runs: Path, out: Path | None, workers: int
+    model: str, suite: str, assignments: Sequence[str], *, limit: int | None, runs: Path, out: Path | None, workers: int
 ) -> Path:
     """Sample `model` on `suite`, judge and score it; return the result file; no sample is paid for twice.
 
@@ -61,16 +61,19 @@ def evaluate(
     score is ever of a part of the suite.
     """
     wanted = load(Evaluation, assignments)
-    asked = load_suite(suite, wanted, limit, workers)
+    asked = load_suite(suite, Columns(wanted.prompt_column, wanted.answer_column, wanted.domain), limit, workers)
     teacher = _teacher(model)
-    sampling = Sampling(**wanted.model_dump(include={"temperature", "top_p", "max_tokens", "seed"}))
+    sampling = Sampling(**wanted.model_dump(include={"temperature", "top_p", "max_tokens", "seed", "rows"}))
     known = teachers.identity(teacher)
     identity = Identity(
         model=known.name, revision=known.revision, endpoint=known.endpoint, sampling=effective(sampling, teachers.ignored(teacher))
     )
     traces = list(_sampled(teacher, identity, sampling, wanted, asked.problems, runs / ".samples"))
     verdicts = _judged(traces, asked.problems, workers)
-    result = _result(asked, wanted, identity, _by_question(asked.problems, traces, verdicts))
+    questions = _by_question(asked.problems, traces, verdicts)
+    result = _result(asked, wanted, identity, questions)
+    if wanted.best and wanted.samples > 1:
+        result["scores"][f"best@{wanted.samples}"] = {"by": wanted.best, **_best(wanted, questions, traces)}
     path = (
         out
         or runs / "evals" / f"{_stem(known.name)}-{asked.name}-{content_id(identity, asked.digest, wanted.model_dump())[:8]}.json"
@@ -81,36 +84,11 @@ def evaluate(
     return path
 
 
-def load_suite(where: Path, wanted: Evaluation, limit: int | None, workers: int) -> Suite:
-    """The questions of a run's problems, or of a file. Raises UserError where none of them has a gold."""
-    if where.is_dir():
-        files = sorted((where / "problems").glob("*.parquet"))
-        if not files:
-            raise UserError(f"{where} is no finished run: it has no problems/*.parquet; give a run or a file of questions")
-        found: list[Problem | Refused] = [p for f in files for p in from_frame(pl.read_parquet(f), Problem)]
-    else:
-        columns = {"prompt": wanted.prompt_column, "answer": wanted.answer_column}
-        name = where.name.split(".")[0]
-        rows = read_problems(read_rows(where), columns, domain=wanted.domain, name=name, license="", only={}, without={})
-        found = list(rows)
-    unique = list({p.id: p for p in found if isinstance(p, Problem)}.values())[:limit]
-    refused = sum(not isinstance(p, Problem) for p in found)
-    golds = check_golds([(p.answer, p.domain) for p in unique], workers=workers)
-    problems = [p for p, verdict in zip(unique, golds, strict=True) if p.answer is not None and verdict.why not in _UNREADABLE]
-    if not problems:
-        raise UserError(f"{where} has no question with a gold that the verifier can read: wanted a column of answers")
-    digest = content_id([(p.id, p.answer) for p in problems])
-    return Suite(where.name.split(".")[0], digest, problems, len(unique) - len(problems) + refused)
-
-
-_UNREADABLE = ("no_gold", "unparseable_gold", "too_long")
-
-
 def _teacher(model: str) -> Teacher:
     spec = f"hf:{model}" if Path(model).is_dir() else model
     teacher = parse_teacher(spec)
-    if teacher.kind not in ("hf", "openai"):
-        raise UserError(f"{model!r} is no model to examine: wanted a folder, hf:MODEL or openai:MODEL@URL")
+    if teacher.kind not in ("hf", "openai", "vllm"):
+        raise UserError(f"{model!r} is no model to examine: wanted a folder, hf:MODEL, vllm:MODEL or openai:MODEL@URL")
     return teacher
 
 
@@ -120,10 +98,17 @@ def _sampled(
     """Every sample of every problem, in order of problem and index."""
     system = ({"role": "system", "content": wanted.system},) if wanted.system else ()
     asked = {p.id: (*system, {"role": "user", "content": wanted.prompt.replace("{problem}", p.prompt)}) for p in problems}
-    requests = (Request(p.id, index, asked[p.id]) for p, index in itertools.product(problems, range(wanted.samples)))
+    requests = [Request(p.id, index, asked[p.id]) for p, index in itertools.product(problems, range(wanted.samples))]
     ask = partial(teachers.ask, teacher, identity, sampling=sampling)
-    arriving = sample(requests, ask=ask, identity=identity, journal_folder=store)
-    found = {(t.problem_id, t.index): t for t in track(arriving, "sample", len(problems) * wanted.samples, "samples")}
+
+    def kept(due: Iterable[Request]) -> Iterator[Trace]:
+        listed = list(due)
+        return track(sample(listed, ask=ask, identity=identity, journal_folder=store), "sample", len(listed), "samples")
+
+    forced = wanted.wait or wanted.thinking_tokens
+    forcing = Forcing(wanted.wait, wanted.thinking_tokens, wanted.max_tokens)
+    arriving = force(requests, kept, forcing) if forced else kept(requests)
+    found = {(t.problem_id, t.index): t for t in arriving}
     if failed := [t for t in found.values() if t.finish == "error"]:
         raise UserError(
             f"{len(failed):,} of {len(found):,} samples failed, one with: {failed[0].error}; there is no score of a part: "
@@ -148,6 +133,17 @@ def _by_question(problems: Sequence[Problem], traces: Sequence[Trace], verdicts:
         rows = zip(traces[own], verdicts[own], right, same, strict=True)
         questions.append([_one(trace, verdict, correct, group) for trace, verdict, correct, group in rows])
     return questions
+
+
+def _best(wanted: Evaluation, questions: Sequence[Sequence[Sampled]], traces: Sequence[Trace]) -> dict[str, Any]:
+    assert wanted.best is not None
+    written = iter(traces)
+    shares = []
+    for question in questions:
+        texts = [join_thinking(t.reasoning, t.answer_text) for t in itertools.islice(written, len(question))]
+        values = choice_values(wanted.best, texts, [s.tokens for s in question])
+        shares.append(handed_in(values, [s.correct for s in question], [not s.no_answer for s in question]))
+    return scored(shares, wanted.seed)
 
 
 def _one(trace: Trace, verdict: Verdict, correct: bool, group: int | None) -> Sampled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,17 @@ from fault_server import FaultServer, serve_faults
 from tiny_model import make_tiny_model
 
 from curation.errors import UserError
+from curation.files import read_yaml
+from curation.records import Trace
 from factory.build import build
 from factory.cli import cli
 from factory.comparing import read_result, result_table
 from factory.evaluating import evaluate
-from factory.recipe import Changes, load_recipe
+from factory.forcing import Forcing, force
+from factory.recipe import CONFIGS, Changes, load_recipe
+from factory.sampling import Answer, Identity, Request, answered
+from factory.suites import Columns, load_suite, suite_names, suite_source
+from training.best import choice_values, handed_in
 
 QUESTIONS = [
     {"problem": r"ok say \boxed{4}", "answer": "4"},
@@ -36,7 +43,7 @@ def suite(folder: Path, rows: list[dict[str, Any]] = QUESTIONS) -> Path:
 
 def examine(server: FaultServer, questions: Path, folder: Path, *settings: str, out: str = "result.json") -> dict[str, Any]:
     model = f"openai:m@{server.url}/v1"
-    path = evaluate(model, questions, settings, limit=None, runs=folder / "runs", out=folder / out, workers=1)
+    path = evaluate(model, str(questions), settings, limit=None, runs=folder / "runs", out=folder / out, workers=1)
     return read_result(path)
 
 
@@ -89,7 +96,7 @@ def test_questions_without_a_usable_gold_are_counted_and_left_out(tmp_path: Path
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     def said(model: str, where: Path, *settings: str) -> str:
         with pytest.raises(UserError) as caught:
-            evaluate(model, where, settings, limit=None, runs=tmp_path, out=None, workers=1)
+            evaluate(model, str(where), settings, limit=None, runs=tmp_path, out=None, workers=1)
         return str(caught.value)
 
     questions = suite(tmp_path)
@@ -98,6 +105,9 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     assert "wanted KEY=VALUE" in said("hf:m", questions, "samples")
     assert "is no model to examine" in said("oracle", questions)
     assert "is no finished run" in said("hf:m", tmp_path)
+    assert "did you mean 'countdown'" in said("hf:m", Path("countdwn"))
+    assert "get https" in said("hf:m", Path("livecodebench"))
+    assert "input should be 'shortest'" in said("hf:m", questions, "best=luckiest")
     nothing = tmp_path / "nothing.jsonl"
     nothing.write_text('{"problem": "x", "answer": null}\n')
     assert "no question with a gold" in said("hf:m", nothing)
@@ -106,17 +116,84 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         read_result(tmp_path / "other.json")
 
 
+def test_suites_by_name_are_the_same_puzzles_everywhere_and_held_out() -> None:
+    made = read_yaml(CONFIGS / "suites.yaml")
+    columns = Columns(None, None, "math")
+    for name in made:
+        suite_source(made[name])
+    first, again = (load_suite("countdown-new-targets", columns, 20, 1) for _ in range(2))
+    assert first == again and first.name == "countdown-new-targets" and len(first.problems) == 20
+    assert {json.loads(p.meta)["target"] % 10 for p in first.problems} == {3}
+    assert {"aime24", "countdown", "tiny"} <= set(suite_names()) and "livecodebench" not in suite_names()
+
+
+def test_best_of_n_hands_in_one_sample_chosen_without_the_gold() -> None:
+    texts = ["<think>\na\n</think>\n<answer>\n1\n</answer>", "1 1 1 1 1 1 1 1", "x"]
+    assert choice_values("shortest", texts, [9, 5, None]) == [-9.0, -5.0, float("-inf")]
+    assert choice_values("format", texts, [9, 5, 1]) == [1.0, 0.0, 0.0]
+    assert choice_values("repetition", texts, [9, 5, 1])[1] < 0
+    assert handed_in([1.0, 3.0, 3.0, 9.0], [False, True, False, True], [True, True, True, False]) == 0.5
+    assert handed_in([1.0], [True], [False]) == 0.0
+
+
+class Script:
+    """A model that says what is written for it, piece by piece, and what it was asked to go on from."""
+
+    def __init__(self, *pieces: tuple[str, str]) -> None:
+        self.pieces, self.seen = list(pieces), list[tuple[str, int | None]]()
+
+    def ask(self, due: list[Request]) -> Iterator[Trace]:
+        for request in due:
+            self.seen.append((request.prefix, request.max_tokens))
+            text, finish = self.pieces.pop(0)
+            identity = Identity(model="m", revision="", endpoint="", sampling={})
+            yield answered(request, identity, Answer(text, finish, completion_tokens=10))  # type: ignore[arg-type]
+
+
+def forced(how: Forcing, *pieces: tuple[str, str]) -> tuple[Trace, list[tuple[str, int | None]]]:
+    script = Script(*pieces)
+    (trace,) = force([Request("p", 0, ({"role": "user", "content": "?"},))], script.ask, how)
+    assert not script.pieces
+    return trace, script.seen
+
+
+def test_a_thought_that_ends_early_is_sent_on_with_wait() -> None:
+    first = ("<think>\none and one is 3\n</think>\n\n3", "stop")
+    trace, seen = forced(Forcing(1, None, 100), first, (", no: 2\n</think>\n\n2", "stop"))
+    assert seen == [("", 100), ("<think>\none and one is 3\nWait", 90)]
+    assert (trace.reasoning, trace.answer_text) == ("one and one is 3\nWait, no: 2", "2")
+    assert (trace.completion_tokens, trace.finish) == (20, "stop")
+
+
+def test_the_end_of_the_thinking_is_forced_at_its_budget() -> None:
+    trace, seen = forced(Forcing(0, 10, 40), ("<think>\nlet me see, and then", "length"), ("so 7", "stop"))
+    assert seen == [("", 10), ("<think>\nlet me see, and then\n</think>\n\n", 30)]
+    assert (trace.reasoning, trace.answer_text, trace.finish) == ("let me see, and then", "so 7", "stop")
+    waited, seen = forced(Forcing(5, 15, 40), ("<think>\na\n</think>\n\n1", "stop"), ("b", "length"), ("2", "stop"))
+    assert [prefix for prefix, _ in seen][1:] == ["<think>\na\nWait", "<think>\na\nWaitb\n</think>\n\n"]
+    assert (waited.reasoning, waited.answer_text) == ("a\nWaitb", "2")
+
+
+def test_what_has_no_thought_or_failed_is_left_as_it_is() -> None:
+    plain, seen = forced(Forcing(2, None, 100), ("just 4", "stop"))
+    assert (plain.reasoning, plain.answer_text, len(seen)) == (None, "just 4", 1)
+    cut, seen = forced(Forcing(2, None, 10), ("<think>\nand", "length"))
+    assert (cut.finish, len(seen)) == ("length", 1)
+
+
 @pytest.mark.slow
 def test_a_model_in_a_folder_on_the_problems_of_a_run(tmp_path: Path) -> None:
     recipe = load_recipe("countdown", Changes(assignments=("source.count=6", "source.seed=9")))
     run = build(recipe, runs=tmp_path / "runs")
     model = make_tiny_model(tmp_path / "student")
     arguments = ["eval", str(model), "--suite", str(run), "--limit", "3", "--runs", str(tmp_path / "runs"), "--workers", "1"]
-    values = ["--set", "samples=2", "--set", "max_tokens=16", "--set", "temperature=1"]
+    values = ["samples=2", "max_tokens=16", "temperature=1", "rows=4", "wait=1", "thinking_tokens=8", "best=shortest"]
+    values = [part for value in values for part in ("--set", value)]
     done = CliRunner().invoke(cli, [*arguments, *values], catch_exceptions=False)
     assert done.exit_code == 0
     (path,) = (tmp_path / "runs" / "evals").glob("student-*.json")
     found = read_result(path)
     assert found["suite"]["questions"] == 3 and found["scores"]["truncated"]["value"] == 1.0
     assert found["model"]["revision"] and found["scores"]["pass@1"]["value"] == 0.0
+    assert found["scores"]["best@2"]["by"] == "shortest" and "best@2" in done.output
     assert f"written to {os.fspath(path)}" in done.output and "maj@" not in done.output  # a countdown has many right answers

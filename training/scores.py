@@ -85,18 +85,20 @@ def scores(questions: Sequence[Sequence[Sampled]], *, seed: int = 0) -> dict[str
     ks = [2**p for p in range(count.bit_length()) if 2**p <= count]
     found: dict[str, Any] = {"questions": len(questions), "samples": count}
     for k in ks:
-        found[f"pass@{k}"] = _scored(np.array([pass_at_k(count, int(c), k) for c in right.sum(axis=1)]), seed)
+        found[f"pass@{k}"] = scored(np.array([pass_at_k(count, int(c), k) for c in right.sum(axis=1)]), seed)
     if count > 1:
         found["pass@1"]["samples_interval"] = over_samples(right, seed)
         if any(s.group is not None for s in every):
-            found[f"maj@{count}"] = _scored(np.array([majority(q) for q in questions]), seed)
+            found[f"maj@{count}"] = scored(np.array([majority(q) for q in questions]), seed)
     for name in ("truncated", "no_answer", "undetermined"):
-        found[name] = _scored(np.array([[getattr(s, name) for s in q] for q in questions], dtype=np.float64).mean(axis=1), seed)
+        found[name] = scored(np.array([[getattr(s, name) for s in q] for q in questions], dtype=np.float64).mean(axis=1), seed)
     found["tokens"] = _lengths(every)
     return found
 
 
-def _scored(by_question: Floats, seed: int) -> dict[str, Any]:
+def scored(by_question: Sequence[float] | Floats, seed: int) -> dict[str, Any]:
+    """The mean of a value for each question, with its interval over questions."""
+    by_question = np.asarray(by_question, dtype=np.float64)
     return {"value": float(by_question.mean()), "questions_interval": over_questions(by_question, seed)}
 
 
