@@ -183,6 +183,7 @@ class Handler(BaseHTTPRequestHandler):
         with tempfile.NamedTemporaryFile(dir=self.hub.lfs, delete=False) as file:
             while left and (chunk := self.rfile.read(min(left, 1 << 20))):
                 left -= len(chunk)
+                self.hub.received += len(chunk)
                 digest.update(chunk)
                 file.write(chunk)
         if left or digest.hexdigest() != oid:

@@ -134,6 +134,7 @@ class Hub:
         self.repos: dict[str, Repo] = {}
         self.faults: list[Fault] = []
         self.requests: list[str] = []  # "METHOD /path", in order of arrival
+        self.received = 0  # bytes of LFS files that arrived, those of torn uploads too
         self.lock = threading.RLock()
         self.url = ""
         self.victim: subprocess.Popen[str] | None = None  # whom a KILL kills
