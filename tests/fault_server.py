@@ -115,10 +115,14 @@ async def _listening(port: int) -> Any:
     async def healthy(_: web.Request) -> web.Response:
         return web.Response()
 
+    async def models(_: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "m", "object": "model"}]})
+
     app = web.Application()
     app.router.add_post("/v1/chat/completions", handle)
     app.router.add_post("/v1/completions", handle)
     app.router.add_get("/health", healthy)
+    app.router.add_get("/v1/models", models)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port, backlog=4096)
@@ -147,10 +151,12 @@ async def _misbehave(fault: str, request: web.Request, body: dict[str, Any], pro
         whole = _counting(body, prompt)
     if "<problem>\nlabel-" in prompt:  # a labelling prompt around a problem that says which label it wants
         fault, whole = "ok", completion(f"So I say.\n[[{prompt.partition('<problem>')[2].partition('label-')[2].split()[0]}]]")
+    if fault == "kilobytes":  # `kilobytes 40 ...`: so many
+        whole = completion((f"{prompt} {LONG}" * (int(prompt.split()[1]) // 10))[: int(prompt.split()[1]) * 1000])
     if fault in ("solve", "solve-slowly"):
         whole = _solution(body, prompt)
         await asyncio.sleep(0.02 if fault == "solve-slowly" else 0)
-    if fault in ("ok", "slow", "no-stream", "counts", "solve", "solve-slowly"):
+    if fault in ("ok", "slow", "no-stream", "counts", "kilobytes", "solve", "solve-slowly"):
         return await _answer(request, body, whole)
     if fault in STREAMS and "stream" in body:
         return await _stream(request, body, whole, fault)

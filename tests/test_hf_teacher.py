@@ -103,7 +103,6 @@ def test_a_server_that_cannot_go_on_from_a_beginning_leaves_the_answer_cut(tiny:
     first = GREEDY.model_copy(update={"max_tokens": 20})
     following = dataclasses.replace(requests()[0], prefix="let us think", max_tokens=20)
     (there,) = openai.sample([following], model=str(tiny), url=served, sampling=first)
-    print(there)
     assert there.finish == "error"
 
 
