@@ -145,9 +145,8 @@ def _kills(folder: Path, megabytes: int, wanted: int, draw: random.Random) -> No
         merged = [pull.status for pull in repo.pulls].count("merged")
         assert merged == finished and len(repo.commits) == len({c.oid for c in repo.commits.values()})
         print(f"{killed} kills in {finished} pushes of {megabytes} MB ({takes:.1f} s each): main equal byte by byte, always whole")
-        print(
-            f"uploaded {hub.received / 1e6:,.0f} MB for {unique / 1e6:,.0f} MB of files: {(hub.received - unique) / 1e6:,.0f} MB extra"
-        )
+        extra = (hub.received - unique) / 1e6
+        print(f"uploaded {hub.received / 1e6:,.0f} MB for {unique / 1e6:,.0f} MB of files: {extra:,.0f} MB extra")
 
 
 def _undisturbed(folder: Path, run: Path) -> float:
