@@ -1,4 +1,4 @@
-"""What sampling costs the client: processor time, memory, crashes, refusals. tests/fault_server.py serves from a process of its own.
+"""What sampling costs the client: processor time, memory, crashes, refusals. tests/fault_server.py serves from its own process.
 
     python tests/benchmarks/sampler.py rate [REQUESTS] [IN_FLIGHT]        beside bare aiohttp, on answers of 15 kB
     python tests/benchmarks/sampler.py compare PEER=PYTHON...             and beside openai, curator, datatrove, distilabel
