@@ -23,11 +23,12 @@ from factory.ledger import settle
 from factory.meter import Meter
 from factory.progress import track
 from factory.recipe import Recipe
-from factory.rounds import Budget
+from factory.rounds import Budget, price_said
 from factory.rules import Label
 from factory.run import Run
 from factory.sampler import over_budget
 from factory.sampling import Identity, Request, Sampling, effective, sample
+from factory.spending import Spending
 from factory.steps import Facts, Piece, once
 from factory.teachers import parse_teacher
 
@@ -114,9 +115,10 @@ def _label(
             f"--set labels.{recipe.labels.index(how)}.judge=openai:MODEL@URL, or problems that have it"
         )
     asked = {content_id(prompt): prompt for prompt, known in zip(prompts, given, strict=True) if known is None}
-    meter = Meter(_price(how, budget), *_left(budget, spent)[:2], purse=budget.purse) if identity else Meter()
+    meter = _meter(recipe, how, _left(budget, spent)) if identity else Meter()
     spent.append(meter)
-    said = dict(_replies(run, recipe, how, identity, asked, meter)) if identity else {}
+    with Spending(run.folder, {"labels": meter}):
+        said = dict(_replies(run, recipe, how, identity, asked, meter)) if identity else {}
     rows = [_row(how, i, known, said.get(content_id(p), [])) for i, p, known in zip(ids, prompts, given, strict=True)]
     origins = [row["origin"] for row in rows]
     counts = {"given": origins.count("given"), "judge_labels": origins.count("judge"), "undetermined": origins.count("none")}
@@ -191,12 +193,10 @@ def _outside(how: Label, value: str | None) -> str | None:
     return f"{how.name}_too_high" if how.high is not None and float(value) > how.high else None
 
 
-def _price(how: Label, budget: Budget) -> Any:
+def _meter(recipe: Recipe, how: Label, budget: Budget) -> Meter:
     assert how.judge is not None
-    price = teachers.price(parse_teacher(how.judge))
-    if price is None and budget.usd is not None:
-        raise UserError(f"--budget-usd: no price is known for the labels' judge {how.judge!r}; use --budget-tokens")
-    return price
+    setting = f"labels.{recipe.labels.index(how)}.price"
+    return Meter(price_said(how.price, parse_teacher(how.judge), budget, setting), budget.usd, budget.tokens)
 
 
 def _left(budget: Budget, spent: Sequence[Meter]) -> Budget:

@@ -23,6 +23,7 @@ from factory.cluster import Cluster
 from factory.resolving import CONFIGS as CONFIGS
 from factory.resolving import benchmarks_in, name_benchmarks, name_table, nearest
 from factory.rules import Choose, Clean, Difficulty, Label, Select, Settle
+from factory.rules import ModelPrice as ModelPrice
 from factory.strict import Strict
 
 RECIPE_VERSION = 1
@@ -84,13 +85,6 @@ class KnightsSource(Strict):
 
 
 Source = Annotated[HubSource | FileSource | CountdownSource | KnightsSource, Field(discriminator="kind")]
-
-
-class ModelPrice(Strict):
-    """US dollars for a million tokens, where configs/prices.yaml does not know them."""
-
-    input_usd: float = Field(ge=0)
-    output_usd: float = Field(ge=0)
 
 
 class Sample(Strict):

@@ -94,7 +94,7 @@ def open_meters(run: Run, recipe: Recipe, budget: Budget) -> Iterator[Meters]:
         meter = Meter(price_for(recipe, parse_teacher(recipe.teacher), budget), budget.usd, budget.tokens, purse=budget.purse)
         judging = Meter(_judge_price(recipe, budget), budget.usd, budget.tokens, purse=purse)
         meter.beside, judging.beside = judging, meter
-        with Spending(run.folder, meter, judging) as spending:
+        with Spending(run.folder, {"teacher": meter, "judge": judging}) as spending:
             yield Meters(meter, judging, spending)
 
 
@@ -104,16 +104,17 @@ def replayed_source(run: Run, replayed: Piece, judging: Meter) -> Source:
 
 def price_for(recipe: Recipe, teacher: Teacher, budget: Budget) -> Price | None:
     """What the recipe says, or else the price list. Raises UserError where a budget in dollars needs a price and there is none."""
-    return _price(recipe.sample.price, teacher, budget, "sample.price")
+    return price_said(recipe.sample.price, teacher, budget, "sample.price")
 
 
 def _judge_price(recipe: Recipe, budget: Budget) -> Price | None:
     if recipe.verify.judge is None:
         return None
-    return _price(recipe.verify.judge_price, parse_teacher(recipe.verify.judge), budget, "verify.judge_price")
+    return price_said(recipe.verify.judge_price, parse_teacher(recipe.verify.judge), budget, "verify.judge_price")
 
 
-def _price(said: ModelPrice | None, teacher: Teacher, budget: Budget, setting: str) -> Price | None:
+def price_said(said: ModelPrice | None, teacher: Teacher, budget: Budget, setting: str) -> Price | None:
+    """What the recipe says at `setting`, or else the price list; UserError as in `price_for`."""
     if said:
         return Price(said.input_usd, said.output_usd, "", "the recipe")
     price = teachers.price(teacher)

@@ -47,6 +47,13 @@ class Difficulty(Strict):
     verdicts: Literal["combined", "rule"] = "combined"  # combined: what the judge accepts is right too
 
 
+class ModelPrice(Strict):
+    """US dollars for a million tokens, where configs/prices.yaml does not know them."""
+
+    input_usd: float = Field(ge=0)
+    output_usd: float = Field(ge=0)
+
+
 class Label(Strict):
     """What is to be known of each problem before it is sampled: given by the source, or by a model asked with a rubric."""
 
@@ -57,6 +64,7 @@ class Label(Strict):
     samples: int = Field(1, ge=1)  # replies: the commonest class, or the mean level, counts
     temperature: float | None = Field(0.0, ge=0)
     max_tokens: int = Field(4_096, ge=1)  # thinking included
+    price: ModelPrice | None = None
     low: float | None = None  # problems under it, and those without a level, are dropped
     high: float | None = None
 

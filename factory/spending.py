@@ -20,9 +20,9 @@ from factory.meter import Meter
 class Spending:
     """The file of one process; written again and again, and when it is left."""
 
-    def __init__(self, folder: Path, teacher: Meter, judge: Meter) -> None:
+    def __init__(self, folder: Path, meters: dict[str, Meter]) -> None:
         self._path = folder / "spent" / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}.json"
-        self._meters = {"teacher": teacher, "judge": judge}
+        self._meters = meters  # of the teacher, of the judge, of the models that label problems
 
     def __enter__(self) -> Spending:
         return self
@@ -44,7 +44,7 @@ def _of(meter: Meter) -> dict[str, float]:
 
 
 def spent_in(folder: Path) -> dict[str, dict[str, Any]]:
-    """The sums for the teacher and the judge; `lost_tokens` are among the others, and `usd` is absent where there is no price."""
+    """The sums for the teacher, the judge and the labels; `lost_tokens` are in the others, `usd` is absent without a price."""
     sums: dict[str, Counter[str]] = {}
     for path in sorted((folder / "spent").glob("*.json")):
         for name, counts in json.loads(path.read_text("utf-8")).items():

@@ -152,7 +152,11 @@ def test_labels_are_paid_from_the_budget(tmp_path: Path, server: FaultServer) ->
     with pytest.raises(UserError, match="the budget is reached"):
         build(recipe, runs=tmp_path / "runs", budget=Budget(tokens=2_000))
     run = build(recipe, runs=tmp_path / "runs")
+    assert json.loads((run / "manifest.json").read_text())["spent"]["labels"]["answers"] == 3
     assert sorted(m["msc"] for m in _metas(run).values()) == ["11", "26", "30"]
+    dear = "labels.0.price={input_usd: 1000000, output_usd: 0}"
+    with pytest.raises(UserError, match="the budget is reached"):
+        build(_recipe(tmp_path, label, _problems("40"), dear), runs=tmp_path / "runs", budget=Budget(usd=100.0))
 
 
 def test_s1k_draws_over_domains_that_a_model_gives(tmp_path: Path, server: FaultServer) -> None:
