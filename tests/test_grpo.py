@@ -19,10 +19,11 @@ from factory.cli import cli
 from factory.recipe import Changes, load_recipe
 from factory.reinforcing import grpo
 from training.apart import apart
-from training.grpo import Prompt, reinforce, train_stage
+from training.grpo import Prompt, make_trainer, ordered, reinforce, train_stage
+from training.grpo_batches import by_length, ends, joined
 from training.grpo_engine import require_server
 from training.grpo_settings import GrpoSettings
-from training.grpo_trainer import advantages, joined, trainer_class
+from training.grpo_trainer import advantages, trainer_class
 from training.settings import load
 from training.sft_settings import SftSettings
 from training.students import Student, open_student
@@ -230,6 +231,59 @@ def test_joined_keeps_values_beside_their_tokens() -> None:
     assert whole["old_per_token_logps"].tolist() == [[-1.0, -2.0], [-4.0, 0.0]] and whole["advantages"].tolist() == [0.5, 2.0]
 
 
+def test_rows_of_a_step_are_sorted_by_length_and_stay_whole() -> None:
+    import torch
+
+    masks = torch.tensor([[1, 0, 0], [1, 1, 1], [1, 1, 0], [0, 0, 0]])
+    rows = torch.arange(4)
+    passes = [
+        {"completion_mask": masks[at : at + 2], "advantages": rows[at : at + 2], "num_items_in_batch": torch.tensor(6)}
+        for at in (0, 2)
+    ]
+    first, second = by_length(passes)
+    assert [first["advantages"].tolist(), second["advantages"].tolist()] == [[1, 2], [0, 3]]
+    assert second["completion_mask"].tolist() == [[1, 0, 0], [0, 0, 0]] and second["num_items_in_batch"] == 6
+
+
+def test_columns_of_padding_are_left_out() -> None:
+    import torch
+
+    mask = torch.tensor([[0, 0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0, 0]])
+    assert ends(mask, prompt_width=3) == (1, 5)
+    assert ends(mask[:1], prompt_width=4) == (2, 5)
+    assert ends(torch.tensor([[0, 1, 1, 0, 0]]), prompt_width=3) == (1, 4)  # a completion that teaches nothing
+
+
+@pytest.mark.slow
+def test_less_padding_gives_the_same_probabilities(student: Student, tmp_path: Path) -> None:
+    import torch
+    from trl import GRPOTrainer
+
+    settings = load(GrpoSettings, (*FAST, SPREAD))
+    trainer = make_trainer(ordered(prompts(), settings), student, settings, tmp_path, "transformers")
+    torch.manual_seed(0)
+    ids = torch.randint(20, 300, (5, 19))
+    mask = torch.tensor([[0] * (8 - p) + [1] * (p + c) + [0] * (11 - c) for p, c in ((3, 2), (5, 7), (2, 1), (5, 9), (4, 0))])
+    asked = {"logits_to_keep": 11, "batch_size": 2, "compute_entropy": True}
+    kept = mask[:, 8:].bool()
+    ours = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, **asked)
+    theirs = GRPOTrainer._get_per_token_logps_and_entropies(trainer, trainer.model, ids, mask, **asked)
+    for mine, other in zip(ours[:2], theirs[:2], strict=True):
+        assert mine.shape == other.shape and torch.allclose(mine[kept], other[kept], atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["grpo", "dapo", "dr_grpo"])
+def test_sorting_by_length_changes_no_gradient(
+    loss: str, student: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = ("rollouts=1", f"loss_type={loss}", "completions_per_pass=2")
+    (sorted_,) = trained(student, tmp_path / "a", *how)
+    monkeypatch.setattr("training.grpo_trainer.by_length", lambda passes: passes)
+    (as_they_came,) = trained(student, tmp_path / "b", *how)
+    assert sorted_["grad_norm"] == pytest.approx(as_they_came["grad_norm"], rel=1e-4) and sorted_["grad_norm"] > 0
+
+
 @pytest.mark.slow
 def test_doubt_teaches_nothing_and_is_counted(student: Student, tmp_path: Path) -> None:
     """The student's noise is no number, so the verifier cannot tell; the reward of form must not make up for it."""
@@ -291,6 +345,7 @@ def test_mistakes_are_one_sentence(tiny: Path, tmp_path: Path) -> None:
     assert "12 prompt_too_long" in said(asked, tiny, tmp_path, "max_prompt_tokens=3")
     assert "are beyond the 4,096 positions" in said(asked, tiny, tmp_path, "max_completion_tokens=4090")
     assert "needs vLLM, which is not installed" in said(asked, tiny, tmp_path, "generation=vllm-colocate")
+    assert "liger=true needs a GPU" in said(asked, tiny, tmp_path, "liger=true")
     assert "is for a GPU and there is none" in said(asked, tiny, tmp_path, "precision=bf16")
     assert "min_pass_rate and max_pass_rate need one" in said(asked, tiny, tmp_path, "min_pass_rate=0.1")
     assert "no reward 'acuracy'" in said(asked, tiny, tmp_path, "rewards={acuracy: 1}")

@@ -113,7 +113,7 @@ def train_stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSetti
     _quiet()
     folder.mkdir(parents=True, exist_ok=True)
     last = last_checkpoint(folder / "checkpoints")
-    trainer = _trainer(ordered(prompts, settings), student, settings, folder / "checkpoints", engine)
+    trainer = make_trainer(ordered(prompts, settings), student, settings, folder / "checkpoints", engine)
     trainer.add_callback(recorder(folder / "metrics.jsonl", last, settings, tell))
     trainer.remove_callback(PrinterCallback)  # `tell` says it
     trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -125,7 +125,8 @@ def train_stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSetti
     return int(last.name.partition("-")[2]) if last else 0
 
 
-def _trainer(rows: Sequence[Prompt], student: Student, settings: GrpoSettings, checkpoints: Path, engine: str) -> Any:
+def make_trainer(rows: Sequence[Prompt], student: Student, settings: GrpoSettings, checkpoints: Path, engine: str) -> Any:
+    """The trainer of a stage (training.grpo_trainer), on the prompts of its rollouts in order."""
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM
@@ -137,6 +138,10 @@ def _trainer(rows: Sequence[Prompt], student: Student, settings: GrpoSettings, c
     model = AutoModelForCausalLM.from_pretrained(student.base, dtype=dtype, attn_implementation=settings.attention)
     model.config.eos_token_id, model.config.pad_token_id = student.turn.end_id, student.tokenizer.pad_token_id
     model.generation_config = generation_config(student.base, student.tokenizer, student.turn)
+    if settings.liger:
+        from liger_kernel.transformers import _apply_liger_kernel_to_instance  # type: ignore[import-not-found,unused-ignore]
+
+        _apply_liger_kernel_to_instance(model, fused_linear_cross_entropy=False, cross_entropy=False)
     rewards = mixed(settings)
     trainer = trainer_class()(
         model=model,

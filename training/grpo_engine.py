@@ -26,6 +26,8 @@ def choose_engine(settings: GrpoSettings) -> str:
         raise UserError(f"{gpus} GPUs are visible and this trains on one: choose it with CUDA_VISIBLE_DEVICES=0")
     if settings.precision == "bf16" and not gpus:
         raise UserError("precision bf16 is for a GPU and there is none: use precision=auto")
+    if settings.liger and not (gpus and _installed("liger-kernel")):
+        raise UserError("liger=true needs a GPU and the package liger-kernel: pip install 'cot-factory[train]', or use liger=false")
     if settings.generation == "auto":
         return "vllm-colocate" if gpus and _installed("vllm") else "transformers"
     if settings.generation != "transformers":

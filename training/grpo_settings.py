@@ -92,6 +92,7 @@ class GrpoSettings(Settings):
     seed: int = 42
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # of the passes; auto: bf16 on a GPU. Masters and Adam are fp32
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    liger: bool = False  # fused norm, rotation and SwiGLU, on a GPU
     gradient_checkpointing: bool = True
     save_every_rollouts: int = Field(10, ge=1)  # a killed training goes on from the last of these
 

@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer with what it lacks: dynamic sampling, other baselines, doubt that teaches nothing, and our tokens.
+"""TRL's GRPOTrainer with what it lacks: dynamic sampling, other baselines, doubt that teaches nothing, our tokens, less padding.
 
 Checked against the source of TRL 1.16.0; each method says which of its it stands before.
 """
@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import UserError
+from training.grpo_batches import Batch, by_length, ends, joined
 from training.grpo_lines import kept_before
 from training.rendering import encode
-
-Batch = dict[str, Any]  # what TRL makes of a rollout: tensors with one row for each completion, and num_items_in_batch
 
 
 def advantages(rewards: Any, samples: int, baseline: str, scale: str) -> Any:
@@ -44,25 +43,6 @@ def spread(grouped: Any) -> Any:
     return (squares / (known - 1).clamp(min=1)).sqrt()
 
 
-def joined(parts: list[tuple[Batch, Any]], pad_id: int) -> Batch:
-    """One batch of the rows chosen from several: prompts padded on the left, completions and their values on the right."""
-    import torch
-
-    whole: Batch = {}
-    for name in parts[0][0]:
-        if name == "num_items_in_batch":
-            continue
-        rows = [batch[name][chosen] for batch, chosen in parts]
-        if rows[0].dim() == 2:
-            width, fill = max(r.size(1) for r in rows), pad_id if name.endswith("_ids") else 0
-            missing = [r.new_full((r.size(0), width - r.size(1)), fill) for r in rows]
-            left = name.startswith("prompt")
-            rows = [torch.cat([m, r] if left else [r, m], dim=1) for r, m in zip(rows, missing, strict=True)]
-        whole[name] = torch.cat(rows)
-    whole["num_items_in_batch"] = whole["completion_mask"].sum()
-    return whole
-
-
 def trainer_class() -> Any:
     """The class; made in here, since TRL takes seconds to import."""
     import torch
@@ -73,7 +53,7 @@ def trainer_class() -> Any:
 
         ours: Any  # GrpoSettings
         judging: list[int]  # which of the rewards ask the verifier
-        end_ids: set[int]
+        _buffered_inputs: Any  # TRL's: the passes of the rollout
 
         def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
             """Rendered prompts as a server tokenises them: TRL's own call adds a second beginning-of-sequence token."""
@@ -128,6 +108,37 @@ def trainer_class() -> Any:
                 scores.append(totals[silent])
             self._metrics["train"]["refills"].append(float(refills))
             return joined(parts, self.processing_class.pad_token_id), torch.cat(scores)
+
+        def _prepare_inputs(self, generation_batch: Any) -> Batch:
+            """A rollout's rows, sorted by length within a step where the loss does not depend on what shares a pass."""
+            before = self._buffered_inputs
+            inputs: Batch = super()._prepare_inputs(generation_batch)
+            if self._buffered_inputs is before or self.ours.loss_type == "bnpo" or self.ours.entropy_coef:
+                return inputs
+            each, passes = self.args.gradient_accumulation_steps, self._buffered_inputs
+            self._buffered_inputs = [b for at in range(0, len(passes), each) for b in by_length(passes[at : at + each])]
+            inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
+            return inputs
+
+        def _get_per_token_logps_and_entropies(
+            self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, batch_size: int | None = None, **asked: Any
+        ) -> tuple[Any, Any, Any]:
+            """Without the columns that are padding in a pass: TRL pads all passes to the longest of the whole rollout."""
+            prompt_width, size = input_ids.size(1) - logits_to_keep, batch_size or input_ids.size(0)
+            found = []
+            for ids, mask in zip(input_ids.split(size), attention_mask.split(size), strict=True):
+                left, right = ends(mask, prompt_width)
+                part = super()._get_per_token_logps_and_entropies(
+                    model, ids[:, left:right], mask[:, left:right], right - prompt_width, **asked
+                )
+                missing = (0, input_ids.size(1) - right)
+                found.append((*(None if p is None else torch.nn.functional.pad(p, missing) for p in part[:2]), part[2]))
+            logps, entropies, losses = zip(*found, strict=True)
+            return (
+                torch.cat(logps),
+                None if entropies[0] is None else torch.cat(entropies),
+                None if losses[0] is None else torch.stack(losses).mean(),
+            )
 
         def _speaking(self, totals: Any) -> Any:
             """Which completions are of a group whose rewards differ, as a mask."""

@@ -68,14 +68,14 @@ def figures(lines: list[dict[str, Any]], part: str) -> dict[str, Any]:
     }
 
 
-def ours(student: Path, work: Path, rollouts: int, tokens: int, engine: str) -> list[dict[str, Any]]:
+def ours(student: Path, work: Path, rollouts: int, tokens: int, engine: str, changed: list[str]) -> list[dict[str, Any]]:
     from training.grpo import Prompt, train_stage
     from training.grpo_settings import GrpoSettings
     from training.settings import load
     from training.sft_settings import SftSettings
     from training.students import open_student
 
-    settings = load(GrpoSettings, (*OURS, f"rollouts={rollouts}", f"max_completion_tokens={tokens}"))
+    settings = load(GrpoSettings, (*OURS, f"rollouts={rollouts}", f"max_completion_tokens={tokens}", *changed))
     asked = [Prompt(text, "4", "math", str(n), text) for n, text in enumerate(prompts())]
     lines: list[dict[str, Any]] = []
     train_stage(asked, open_student(str(student), SftSettings(), work / "served"), settings, work / "stage", engine, lines.append)
@@ -119,7 +119,7 @@ def measure(part: str, options: argparse.Namespace, student: Path, work: Path) -
     engine = "transformers" if options.device == "cpu" else "vllm-colocate"
     tokens = 8 if options.tiny else 2048
     if part == "ours":
-        return figures(ours(student, work, options.rollouts, tokens, engine), part)
+        return figures(ours(student, work, options.rollouts, tokens, engine, options.set), part)
     return figures(trl(student, work, options.rollouts, tokens, engine, part == "trl-same-batch"), part)
 
 
@@ -128,6 +128,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--part", choices=PARTS)
     parser.add_argument("--student", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of ours, such as liger=true"
+    )
     parser.add_argument("--rollouts", type=int, default=3)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true")
