@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cards.view.training_page import write_training_report
 from curation.errors import UserError
 from curation.files import write_atomic
 from curation.records import content_id
+from factory.beside import shown_beside
 from factory.progress import PLAIN_EVERY_S, say
 from factory.recipe import CONFIGS
 from factory.run import locked
@@ -58,7 +60,7 @@ def distill(
         refuse_other(folder, name)
         return folder
     work.mkdir(parents=True, exist_ok=True)
-    with locked(work):
+    with locked(work), shown_beside(work, folder):
         opened = open_student(student, settings, work / "served")
         rows = tokenise(runs / ".steps", examples, opened, settings.max_length)
         cases = gate_cases(rows)
@@ -80,6 +82,7 @@ def distill(
             "revision": revision,
         }
         write_atomic(fresh / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_training_report(fresh)
         put(fresh, folder)
     shutil.rmtree(work)  # checkpoints hold the optimiser's state: four times the model
     return folder

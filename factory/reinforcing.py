@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cards.view.training_page import write_training_report
 from curation.errors import UserError
 from curation.files import write_atomic
 from curation.records import content_id
+from factory.beside import shown_beside
 from factory.distilling import LIBRARIES, MANIFEST, hardware, put, refuse_other
 from factory.progress import PLAIN_EVERY_S, say
 from factory.prompting import Questions, ask, gate_cases, open_questions, prompts_of
@@ -56,7 +58,7 @@ def grpo(
         refuse_other(folder, name)
         return folder
     work.mkdir(parents=True, exist_ok=True)
-    with locked(work):
+    with locked(work), shown_beside(work, folder):
         opened = open_student(student, _opening(settings), work / "served")
         piece = ask(runs / ".steps", questions, opened, settings)
         _fits_window(opened, settings, piece)
@@ -73,6 +75,7 @@ def grpo(
         record = _manifest(questions, opened, settings, config_name(config), piece, trained, engine)
         record |= {"name": name, "command": command, "revision": revision}
         write_atomic(fresh / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_training_report(fresh)
         put(fresh, folder)
     shutil.rmtree(work)
     return folder

@@ -6,6 +6,7 @@ followed to the other, so that a page opened early stays with it to the end.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ def is_training(folder: Path) -> bool:
 
 def places(folder: Path) -> tuple[Path, Path]:
     """The folder of the finished model, and that of the training that goes on."""
-    whole = folder.resolve()
+    whole = Path(os.path.abspath(folder))  # not resolved: with --out the working name is a link (factory.beside)
     name = whole.name.removeprefix(".")
     return whole.with_name(name), whole.with_name(f".{name}")
 
