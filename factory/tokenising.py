@@ -14,6 +14,7 @@ from curation.errors import UserError
 from curation.files import Row as Read
 from curation.files import read_rows, write_atomic, write_table
 from curation.records import Message, content_id
+from curation.thinking import join_thinking
 from factory.ledger import count
 from factory.problems import hub_commit, hub_rows
 from factory.progress import track
@@ -121,7 +122,12 @@ def _messages(row: Read) -> list[Message]:
         raise UserError(
             f"the rows have no column messages; they have {', '.join(row)}: wanted a run, or a list of role and content"
         )
-    return [{"role": str(m["role"]), "content": str(m["content"] or "")} for m in found]
+    return [{"role": str(m["role"]), "content": join_thinking(_reasoning(m), str(m["content"] or ""))} for m in found]
+
+
+def _reasoning(message: dict[str, Any]) -> str | None:
+    """Thinking that a server or a data set keeps beside the content: vLLM's and DeepSeek's field, OpenRouter's, gpt-oss's."""
+    return next((message[name] for name in ("reasoning_content", "reasoning", "thinking") if message.get(name)), None)
 
 
 class _Kept:

@@ -171,6 +171,17 @@ def test_rows_that_would_teach_something_wrong_are_left_out_with_their_reasons(t
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
+def test_thinking_beside_the_content_is_learned_too(tiny: Path, tmp_path: Path, field: str) -> None:
+    answer = {"role": "assistant", "content": "4", field: "two and two"}
+    rows = [{"messages": [{"role": "user", "content": "What is 2 + 2?"}, answer]}]
+    student = open_student(str(tiny), SftSettings(), tmp_path / "served")
+    piece = tokenise(tmp_path / "steps", open_examples(str(dataset(tmp_path, rows))), student, 200)
+    ids, _ = pl.read_parquet(piece.folder / "rows-00000.parquet").row(0)
+    assert student.tokenizer.decode(ids).endswith("<think>\ntwo and two\n</think>\n\n4<|im_end|>")
+
+
+@pytest.mark.slow
 def test_the_gate_stands_before_the_training(tiny: Path, tmp_path: Path) -> None:
     rows = dataset(tmp_path, talk("<think>\na\n</think>\n\n4"))
     padded = said(rows, tiny, tmp_path, *FAST, "pad_token='<|im_end|>'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,80 @@ def test_a_template_that_was_not_saved_with_the_model(tiny: Path, tmp_path: Path
     folder, tokenizer = student(tiny, tmp_path / "m")
     tokenizer.chat_template = CHATML.replace("assistant\n{% endif %}", "assistant\n{# ours #}{% endif %}")
     assert kinds(TALK, good(TALK, tokenizer), folder, tokenizer) == ["template_changed"]
+
+
+# Qwen3's: thinking of earlier turns goes, and a finished answer without any gets an empty thought.
+QWEN3 = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}"
+    "{% if loop.last %}{% if '</think>' in m['content'] %}{{ m['content'] }}"
+    "{% else %}<think>\n\n</think>\n\n{{ m['content'] }}{% endif %}"
+    "{% else %}{{ m['content'].split('</think>')[-1].lstrip('\n') }}{% endif %}"
+    "{% else %}{{ m['content'] }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_earlier_turns_lose_their_thinking_as_they_do_when_served(tiny: Path, tmp_path: Path) -> None:
+    folder, tokenizer = student(tiny, tmp_path / "m", QWEN3)
+    talk = [*TALK, {"role": "user", "content": "and 1 more"}, {"role": "assistant", "content": "<think>\nso 43\n</think>\n\n43"}]
+    row = good(talk, tokenizer)
+    text = tokenizer.decode(row.input_ids)
+    assert kinds(talk, row, folder, tokenizer) == []
+    assert (text.count("<think>"), "let us think" in text, "so 43" in text) == (1, False, True)
+    kept = tokenizer.apply_chat_template(talk, tokenize=False, chat_template=CHATML)  # as a trainer with its own template does
+    assert kinds(talk, whole(kept.rstrip(), tokenizer), folder) == ["thinking_doubled"]
+
+
+def test_an_empty_thought_that_the_template_adds_to_a_finished_answer(tiny: Path, tmp_path: Path) -> None:
+    folder, tokenizer = student(tiny, tmp_path / "m", QWEN3)
+    naive = tokenizer.apply_chat_template(PLAIN, tokenize=False)
+    assert "<think>\n\n</think>" in naive and kinds(PLAIN, good(PLAIN, tokenizer), folder) == []
+    assert kinds(PLAIN, whole(naive.rstrip(), tokenizer), folder) == ["thinking_doubled"]
+
+
+def test_a_turn_that_ends_with_another_token_than_the_text(tiny: Path, tmp_path: Path) -> None:
+    """Gemma: <eos> ends a text and <end_of_turn> a turn; trained on the first alone, a chat model runs on."""
+    gemma = (
+        "{% for m in messages %}<start_of_turn>{{ m['role'] }}\n{{ m['content'] }}<end_of_turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}<start_of_turn>assistant\n{% endif %}"
+    )
+    folder, tokenizer = student(tiny, tmp_path / "m", gemma)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<start_of_turn>", "<end_of_turn>"]})
+    tokenizer.save_pretrained(folder)
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"vocab_size": len(tokenizer)}))
+    row = good(TALK, tokenizer)
+    assert row.input_ids[-1] == tokenizer.convert_tokens_to_ids("<end_of_turn>") and row.learned[-1]
+    assert kinds(TALK, row, folder, tokenizer) == ["end_not_in_generation_config"]
+    stops_at_text = Row([*row.input_ids[:-1], tokenizer.eos_token_id], row.learned)
+    assert kinds(TALK, stops_at_text, folder) == ["end_not_in_generation_config", "end_missing"]
+
+
+VLLM = """
+from transformers import AutoTokenizer
+def get_tokenizer(name):
+    found = AutoTokenizer.from_pretrained(name)
+    {change}
+    return found
+"""
+
+
+@pytest.mark.parametrize(("change", "found"), [("pass", []), ("found.chat_template = '<|im_start|>user\\n'", ["vllm_differs"])])
+def test_where_vllm_is_installed_it_is_asked_too(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, found: list[str]
+) -> None:
+    """A stand-in of the two names that are used of vLLM: it is too large to install for a test."""
+    package = tmp_path / "site" / "vllm" / "tokenizers"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("")
+    (package / "__init__.py").write_text(VLLM.format(change=change))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    for name in ("vllm", "vllm.tokenizers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    folder, tokenizer = student(tiny, tmp_path / "m")
+    assert kinds(TALK, good(TALK, tokenizer), folder, tokenizer) == found
+    for name in ("vllm", "vllm.tokenizers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
 
 def test_ids_beyond_the_embedding(tiny: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ Kind = Literal[
     "beyond_window",
     "tokenizer_changed",
     "template_changed",
+    "vllm_differs",
     "truncated",
     "bos_doubled",
     "thinking_dropped",
@@ -69,6 +70,10 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "template_changed": (
         "the chat template in the folder is not the one that was trained with",
         "save the tokenizer with the template of the training, and look for a stale chat_template.jinja",
+    ),
+    "vllm_differs": (  # vLLM has tokenizers of its own for some families
+        "vLLM renders the conversation to other tokens than the row has before its answer",
+        "compare vllm.tokenizers.get_tokenizer of the folder with transformers' AutoTokenizer, and serve with this chat template",
     ),
     "truncated": (
         "rows are cut before their end, so they teach the model to stop in the middle or never",

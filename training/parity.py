@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from curation.errors import UserError
 from curation.records import Message
 from training.findings import Finding, Kind, finding, gathered
+from training.parity_vllm import vllm_differs
 from training.rendering import THINK, Row, Turn, closes_thought, encode, end_of_turn, header, opens_thought, prompt_text, render
 
 PROBES = 100  # conversations whose texts are compared between tokenizers; they differ in the first few or in none
@@ -50,10 +51,8 @@ def check(cases: Sequence[Case], folder: Path, trained_with: Any = None) -> list
     if turn is None:
         return [finding("no_end_of_turn", str(folder))]
     changed = list(_changed(served, probes(cases), trained_with))
-    return [
-        *_folder(served, turn, cases),
-        *(changed or gathered(s for case in cases for s in diagnose(case, served.tokenizer, turn))),
-    ]
+    faults = changed or gathered(s for case in cases for s in diagnose(case, served.tokenizer, turn))
+    return [*_folder(served, turn, cases), *(faults or gathered(vllm_differs(cases[:PROBES], folder)))]
 
 
 def probes(cases: Sequence[Case]) -> list[str]:
