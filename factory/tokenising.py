@@ -24,6 +24,7 @@ from training.rendering import Row, labels, opens_thought, prompt_text, render
 from training.students import Student
 
 GATED = 2_000  # rows that the parity gate looks at, drawn with a seed: a minute for traces of 4,000 tokens
+_BESIDE = ("reasoning_content", "reasoning", "thinking")  # fields of a message that hold thinking
 _PART = 5_000  # rows of a file; of 8,000 tokens, 500 MB while it is written
 
 
@@ -80,7 +81,7 @@ def tokenise(store: Path, examples: Examples, student: Student, max_length: int)
         kept.close()
         return {"funnel": [count("tokenise", "examples", reasons)], "tokens": tokens, "learned_tokens": learned}
 
-    piece = once(store, "rows", {"max_length": max_length, "student": made_by}, [examples.digest], work)
+    piece = once(store, "rows", {"max_length": max_length, "student": made_by, "thinking": _BESIDE}, [examples.digest], work)
     (line,) = piece.facts["funnel"]
     if not line["kept"]:
         why = ", ".join(f"{n:,} {reason}" for reason, n in line["dropped"].items()) or "it has no rows"
@@ -127,7 +128,7 @@ def _messages(row: Read) -> list[Message]:
 
 def _reasoning(message: dict[str, Any]) -> str | None:
     """Thinking that a server or a data set keeps beside the content: vLLM's and DeepSeek's field, OpenRouter's, gpt-oss's."""
-    return next((message[name] for name in ("reasoning_content", "reasoning", "thinking") if message.get(name)), None)
+    return next((message[name] for name in _BESIDE if message.get(name)), None)
 
 
 class _Kept:
