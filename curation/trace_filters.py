@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Literal, get_args
 
+import numpy as np
+
 TraceRule = Literal["language_mixing", "code_in_thought", "long_paragraph", "several_boxes", "no_box"]
 TRACE_RULES: tuple[TraceRule, ...] = get_args(TraceRule)
 
@@ -20,7 +22,6 @@ _SCRIPTS = {
     "devanagari": re.compile(r"[\u0900-\u097f]"),
     "thai": re.compile(r"[\u0e00-\u0e7f]"),
 }
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LATIN = re.compile(r"[A-Za-z]{2,}")
 # One foreign character can be a name or a unit; three in a thought are a word of another language.
 _FOREIGN_CHARACTERS = 3
@@ -49,7 +50,7 @@ def trace_filter(rules: tuple[TraceRule, ...], question: str, reasoning: str | N
 
 
 def mixes_languages(question: str, text: str) -> bool:
-    letters = "" if text.isascii() else "".join(_NOT_ASCII.findall(text))  # one pass over the text instead of one for each script
+    letters = "" if text.isascii() else _not_ascii(text)
     own = {name for name, script in _SCRIPTS.items() if script.search(question)} if letters or not question.isascii() else set()
     found = {name: len(script.findall(letters)) for name, script in _SCRIPTS.items()}
     if any(found[name] >= _FOREIGN_CHARACTERS for name in _SCRIPTS if name not in own):
@@ -59,6 +60,12 @@ def mixes_languages(question: str, text: str) -> bool:
     latin = sum(1 for _ in _LATIN.finditer(text))
     other = sum(found[name] for name in own)
     return latin > _LATIN_WORDS_IN_FOREIGN * (latin + other)
+
+
+def _not_ascii(text: str) -> str:
+    """The characters of `text` outside ASCII; in UTF-8 all their bytes are, so that one look at the bytes picks them out."""
+    held = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    return held[held > 0x7F].tobytes().decode("utf-8", "surrogatepass")
 
 
 def longest_paragraph(text: str) -> int:

@@ -6,6 +6,7 @@ conversation. Each row becomes one or more traces; each trace finds its problem 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,13 +160,16 @@ def index_problems(problems: Iterable[Problem]) -> Index:
     return Index(by_id, by_question)
 
 
+_normal = functools.lru_cache(maxsize=1_000)(normalise_question)  # a question's traces mostly come one after another
+
+
 def match(loose: Loose, index: Index) -> str | None:
     """The id of the problem that a trace answers, by id, else by its question with or without an instruction around it."""
     for known in loose.ids:
         if known in index.by_id:
             return index.by_id[known]
     for question in _without_instruction(loose.question):
-        normal = normalise_question(question)
+        normal = _normal(question)
         if normal in index.by_question:
             return index.by_question[normal]
     return None

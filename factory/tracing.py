@@ -81,7 +81,7 @@ def replay(store: Path, where: str, every: Sequence[Shard], cleaned: Sequence[Pi
     """Match existing traces to the problems of all shards.
 
     Writes `traces-<shard>-<part>.parquet`, and `rejected-<part>.parquet` with the traces that answer no problem here or that
-    repeat another word for word. Bounded in memory: a part is written whenever FLUSH_TRACES have gathered.
+    repeat another word for word. Bounded in memory: a part is written whenever FLUSH_CHARACTERS have gathered.
     """
     opened = open_replay(where)
 
@@ -93,16 +93,17 @@ def replay(store: Path, where: str, every: Sequence[Shard], cleaned: Sequence[Pi
         seen: set[str] = set()
         for loose in track(opened.traces, "replay", None, "traces"):
             problem_id = match(loose, index) or ""
-            content = to_trace(loose, problem_id, 0).id
-            reason = "duplicate_trace" if content in seen else None
+            first = to_trace(loose, problem_id, 0)
+            reason = "duplicate_trace" if first.id in seen else None
             if not problem_id:
                 reason = away.get(normalise_question(loose.question), "no_problem")
             reasons.append(reason)
             if reason:
                 parts.add("rejected", to_trace(loose, problem_id, len(reasons)), reason, loose.question)
                 continue
-            seen.add(content)
-            parts.add(f"traces-{shard_of[problem_id]:05}", to_trace(loose, problem_id, taken[problem_id, loose.model]))
+            seen.add(first.id)
+            number = taken[problem_id, loose.model]
+            parts.add(f"traces-{shard_of[problem_id]:05}", to_trace(loose, problem_id, number) if number else first)
             taken[problem_id, loose.model] += 1
         parts.flush()
         return {"funnel": [count("replay", "traces", reasons)], "identity": opened.identity}
@@ -111,7 +112,7 @@ def replay(store: Path, where: str, every: Sequence[Shard], cleaned: Sequence[Pi
     return once(store, "replay", opened.identity, inputs, work)
 
 
-FLUSH_TRACES = 20_000  # of 50 kB each: 1 GB
+FLUSH_CHARACTERS = 200_000_000  # 200 MB of ASCII, four times that at worst, and as much again while a part is written
 
 
 class _Parts:
@@ -120,12 +121,12 @@ class _Parts:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.held: dict[str, list[tuple[Trace, str, str]]] = defaultdict(list)
-        self.count = self.number = 0
+        self.characters = self.number = 0
 
     def add(self, group: str, trace: Trace, reason: str = "", question: str = "") -> None:
         self.held[group].append((trace, reason, question[:200]))
-        self.count += 1
-        if self.count >= FLUSH_TRACES:
+        self.characters += len(trace.reasoning or "") + len(trace.answer_text)
+        if self.characters >= FLUSH_CHARACTERS:
             self.flush()
 
     def flush(self) -> None:
@@ -137,7 +138,7 @@ class _Parts:
             )
             write_table(frame, self.folder / f"{group}-{self.number:05}.parquet")
         self.held.clear()
-        self.count, self.number = 0, self.number + 1
+        self.characters, self.number = 0, self.number + 1
 
 
 def replayed_shard(store: Path, replayed: Piece, shard: Shard) -> Piece:

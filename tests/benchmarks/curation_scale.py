@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=0.02)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--executor", choices=["local"], help="do the shards in processes; needs datatrove")
     parser.add_argument("--folder", type=Path, required=True, help="where the files and the run go; emptied first")
     arguments = parser.parse_args()
     shutil.rmtree(arguments.folder, ignore_errors=True)
@@ -143,6 +144,7 @@ def main() -> None:
     tests = ["--benchmarks", str(arguments.benchmarks)] if arguments.benchmarks else ["--set", "clean.benchmarks=[]"]
     command = [sys.executable, "-m", "factory", "build", "openr1-math", "--problems", str(asked), "--teacher", f"replay:{traces}"]
     command += ["--runs", str(arguments.folder / "runs"), "--workers", str(arguments.workers), *tests]
+    command += ["--executor", arguments.executor] if arguments.executor else []
     command += [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
     copied_s = _copied_s(traces, arguments.folder / "copy.parquet")
     built_s, peak_gb = _built(command)
