@@ -21,7 +21,9 @@ REFUSED_CUT = 0.95  # after a refusal
 STILL_CUT = 0.6  # where then still more than STILL_SHARE is refused: the server allows much less than it did
 STILL_SHARE = 0.3
 STILL_REFUSED = 3  # refusals that are no accident
-LATE_S = 0.005  # a start that comes later than it might does not slow the next, but no burst follows a pause
+LATE_S = (
+    0.03  # a start that comes later than it might does not slow the next (a busy loop wakes late), but no burst follows a pause
+)
 BACK_AT_CEILING_S = 2.5  # until the rate is where it was refused; twice that: as far above it as it was cut below
 BACK_AT_CEILING = 60  # requests at least until then, so that probing is refused one time in a hundred at any rate
 RATE_STARTS = 50  # starts over which the rate is measured
@@ -130,7 +132,9 @@ class Limiter:
         elif self._refused >= STILL_REFUSED and self._refused > STILL_SHARE * self._started:
             self._cut(now, self._cubic(now) * STILL_CUT, 1.0)
         elif now - self._cut_at >= self._back_s() or self._refused >= STILL_REFUSED:
-            self._cut(now, min(measured, self._cubic(now)), REFUSED_CUT)
+            # Where most of the last starts were refused, those that were not are too few to measure by.
+            ceiling = min(measured, self._cubic(now)) if len(self._let_in) > RATE_STARTS / 2 else self._cubic(now) * STILL_CUT
+            self._cut(now, ceiling, REFUSED_CUT)
 
     def _back_s(self) -> float:
         return max(BACK_AT_CEILING_S, BACK_AT_CEILING / self._ceiling)
