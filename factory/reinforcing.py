@@ -28,7 +28,7 @@ from training.grpo import Reinforced, reinforce
 from training.grpo_engine import choose_engine
 from training.grpo_settings import GrpoSettings
 from training.parity import check, probes, replaced, require
-from training.rendering import THINK, encode
+from training.rendering import THINK
 from training.reward_mix import mixed
 from training.settings import load
 from training.sft import last_checkpoint
@@ -114,11 +114,11 @@ def _fits_window(student: Student, settings: GrpoSettings, piece: Piece) -> None
 
 def _keeps_tags(student: Student) -> None:
     """Raise UserError where the tags of a thought are special tokens: TRL leaves those out of the text that is rewarded."""
-    ids = encode(student.tokenizer, f"{THINK}x</think>")
-    if THINK not in (text := student.tokenizer.decode(ids, skip_special_tokens=True)):
+    special = {str(token) for token in student.tokenizer.added_tokens_decoder.values() if token.special}
+    if hidden := special & {THINK, "</think>"}:
         raise UserError(
-            f"{student.name} reads {THINK}x</think> as {text!r} without special tokens, so rewards could not see a thought: mark "
-            "both tags special: false in tokenizer_config.json and tokenizer.json"
+            f"{student.name} has {' and '.join(sorted(hidden))} as special tokens, which are taken out of an answer before it is "
+            "rewarded: mark them special: false in tokenizer_config.json and tokenizer.json"
         )
 
 

@@ -24,6 +24,7 @@ from training.grpo_batches import by_length, ends, joined
 from training.grpo_engine import require_server
 from training.grpo_settings import GrpoSettings
 from training.grpo_trainer import advantages, trainer_class
+from training.rendering import prompt_text
 from training.settings import load
 from training.sft_settings import SftSettings
 from training.students import Student, open_student
@@ -95,6 +96,40 @@ def test_a_student_tries_and_is_a_model_with_a_card(tiny: Path, tmp_path: Path) 
     before = sorted(p.stat().st_mtime_ns for p in folder.iterdir())
     CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert sorted(p.stat().st_mtime_ns for p in folder.iterdir()) == before  # finished: a no-op
+
+
+LLAMA = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}"
+    "{% if m['role'] == 'assistant' %}</s>{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.mark.slow
+def test_a_llama_sees_its_first_token_once(tmp_path: Path) -> None:
+    """TRL's own call gives a rendered prompt a second beginning of sequence; a server does not."""
+    from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
+
+    tokenizer = LlamaTokenizer().train_new_from_iterator([f"What is {n} + 30? <think> the answer is 7" for n in range(99)], 300)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|assistant|>"], "pad_token": "<pad>"})
+    tokenizer.chat_template, tokenizer.add_bos_token = LLAMA, True
+    torch_ids = {
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=512, **size, **torch_ids))
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "llama")
+    found = open_student(str(tmp_path / "llama"), SftSettings(), tmp_path / "served")
+    asked = prompt_text(found.tokenizer, [{"role": "user", "content": "What is 1 + 30?"}])
+    rows = [Prompt(asked, "31", "math", str(n), "") for n in range(2)]
+    trainer = make_trainer(rows, found, load(GrpoSettings, FAST), tmp_path, "transformers")
+    (ids,), _, _ = trainer._tokenize_prompts([asked])
+    bos = tokenizer.bos_token_id
+    assert ids.count(bos) == 1 and found.tokenizer(asked)["input_ids"].count(bos) == 2
+    folder = grpo(str(sums(tmp_path)), str(tmp_path / "llama"), "tiny", ("rollouts=1",), runs=tmp_path, out=None, command="")
+    assert len(metrics(folder)) == 1
 
 
 class Killed(Exception):
@@ -366,7 +401,7 @@ def test_mistakes_are_one_sentence(tiny: Path, tmp_path: Path) -> None:
     (special / "tokenizer.json").write_text(json.dumps(named))
     config = special / "tokenizer_config.json"
     config.write_text(config.read_text().replace('"special": false', '"special": true'))
-    assert "so rewards could not see a thought" in said(sums(tmp_path), special, tmp_path)
+    assert "has </think> and <think> as special tokens" in said(sums(tmp_path), special, tmp_path)
     assert "end_is_pad" in said(sums(tmp_path), tiny, tmp_path, "pad_token='<|im_end|>'")
 
 
