@@ -106,10 +106,11 @@ def hub_rows(repo: str, config: str | None, split: str, commit: str) -> Iterator
         raise UserError(f"data set {repo!r}: {str(error).strip().splitlines()[0]}") from None
 
 
-def benchmark_digests(benchmarks: Sequence[BenchmarkFrom]) -> list[dict[str, str]]:
-    """What the bytes of each benchmark are, without reading the questions: part of the step's key."""
+def benchmark_digests(benchmarks: Sequence[BenchmarkFrom]) -> list[dict[str, Any]]:
+    """What the bytes of each benchmark are, and what of them is read, without reading it: part of the step's key."""
     return [
         {"name": b.name, "digest": file_digest(_benchmark_path(b)) if b.path else hub_commit(str(b.repo), b.revision)}
+        | b.model_dump(include={"config", "split", "files", "column"})
         for b in benchmarks
     ]
 
@@ -129,5 +130,24 @@ def load_benchmark(benchmark: BenchmarkFrom) -> Benchmark:
     if not benchmark.repo:
         raise UserError(f"clean.benchmarks: {benchmark.name} has neither path nor repo: give one of them")
     commit = hub_commit(benchmark.repo, benchmark.revision)
-    rows = list(hub_rows(benchmark.repo, benchmark.config, benchmark.split, commit))
+    if benchmark.files:
+        rows = list(_rows_of_files(benchmark, benchmark.repo, commit))
+    else:
+        rows = list(hub_rows(benchmark.repo, benchmark.config, benchmark.split, commit))
     return Benchmark(benchmark.name, questions(rows, benchmark.repo, benchmark.column), commit)
+
+
+def _rows_of_files(benchmark: BenchmarkFrom, repo: str, commit: str) -> Iterator[Row]:
+    """The rows of a repository's own files; of large ones the questions alone are kept (LiveCodeBench's hold its tests too)."""
+    from httpx import HTTPError
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for name in benchmark.files:
+        try:
+            path = HfApi().hf_hub_download(repo, name, repo_type="dataset", revision=commit)
+        except (HfHubHTTPError, HTTPError, OSError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise UserError(f"the Hub did not give {name} of {repo} ({type(error).__name__}: {first}): check both names") from None
+        for row in read_rows(Path(path)):
+            yield {benchmark.column: row.get(benchmark.column)} if benchmark.column else row

@@ -33,9 +33,11 @@ def _named_benchmark(name: str) -> dict[str, Any]:
     known = read_yaml(CONFIGS / "benchmarks.yaml")
     if name not in known:
         raise UserError(f"clean.benchmarks: no benchmark {name!r}{nearest(name, list(known))}; there are {', '.join(known)}")
-    if where := known[name].get("get"):
+    entry = {key: value for key, value in known[name].items() if key != "get"}
+    if not entry:
+        where = known[name]["get"]
         raise UserError(f"clean.benchmarks: {name} cannot be read from the Hub: get {where} and name the file with --benchmarks")
-    return {"name": name, **known[name]}
+    return {"name": name, **entry}
 
 
 def name_table(raw: dict[str, Any]) -> None:

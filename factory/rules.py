@@ -20,6 +20,7 @@ class BenchmarkFrom(Strict):
     repo: str | None = None
     config: str | None = None
     split: str = "test"
+    files: list[str] = []  # of the repository, read as they are instead of a split
     revision: str | None = None
     column: str | None = None
 

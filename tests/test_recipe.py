@@ -24,7 +24,7 @@ def _set(*assignments):
         ("name.first=x", "name is a value, not a group of keys"),
         ("limit", "wanted KEY=VALUE"),
         ("clean.benchmarks=[aime2]", "no benchmark 'aime2' (did you mean 'aime25'?)"),
-        ("clean.benchmarks=[livecodebench]", "cannot be read from the Hub"),
+        ("clean.benchmarks=[math-perturb-hard]", "cannot be read from the Hub"),
         ("select=[{rule: s1k, domain: d, models: [a], sizee: 3}]", "unknown key 'select.0.s1k.sizee' (did you mean 'size'?)"),
         ("source.kind=hubb", "source: input tag 'hubb'"),
     ],
@@ -79,3 +79,16 @@ def test_the_resolved_copy_is_a_recipe_again(tmp_path):
     path = tmp_path / "again.yaml"
     path.write_text(yaml.safe_dump(json.loads(recipe.model_dump_json())))
     assert load_recipe(str(path)) == recipe
+
+
+def test_the_recipes_table_of_pass_rates_goes_to_each_rule_that_names_none():
+    rules = "select=[{rule: pass_rate, high: 0.5}, {rule: mixture, by: pass_rate, table: other}, {rule: limo}]"
+    changes = Changes(assignments=("difficulty.table=runs/a", "clean.pass_rate={low: 0.1}", rules))
+    recipe = load_recipe("openr1-math", changes)
+    assert recipe.clean.pass_rate.table == "runs/a"
+    assert [getattr(rule, "table", None) for rule in recipe.select] == ["runs/a", "other", None]
+
+
+def test_a_benchmark_may_be_files_of_a_repository():
+    (bench,) = load_recipe("openr1-math", Changes(assignments=("clean.benchmarks=[livecodebench]",))).clean.benchmarks
+    assert bench.repo and "test4.jsonl" in bench.files and bench.column == "question_content"
