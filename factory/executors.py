@@ -31,6 +31,11 @@ from factory.watching_tasks import watched
 Executor = Literal["local", "slurm", "ray", "collect"]  # collect: take what the tasks left, and nothing else
 
 
+# Of the processes of one worker, where there are so many tasks: a start costs 3 s (Python, datatrove, the verifier), and few
+# tasks for each leave the workers busy to the end.
+STARTS = 4
+
+
 class Submitted(UserError):
     """Not a mistake: the tasks are with Slurm, and this call has nothing left to do."""
 
@@ -154,23 +159,25 @@ def _next_folder(run: Run) -> Path:
     return folder
 
 
-def task_command(how: str, folder: Path, number: int = 0, also: int | None = None) -> list[str]:
-    return [sys.executable, "-m", "factory.tasks", how, str(folder), str(number), *([str(also)] if also else [])]
+def task_command(how: str, folder: Path, number: int, more: int = 0) -> list[str]:
+    return [sys.executable, "-m", "factory.tasks", how, str(folder), str(number), str(more)]
 
 
 def _run_local(folder: Path, workers: int) -> None:
-    commands = {n: task_command("local", folder, n) for n in range(len(tasks.read_job(folder).tasks))}
+    total = len(tasks.read_job(folder).tasks)
+    each = max(1, total // (STARTS * workers))
+    commands = {n: task_command("local", folder, n, min(each, total - n)) for n in range(0, total, each)}
     supervise(commands, workers, folder / "output", stop=lambda: tasks.trouble(folder) is not None)
 
 
-def run_rank(folder: Path, rank: int) -> None:
-    """One task of a job through datatrove's local executor, in this process."""
+def run_ranks(folder: Path, first: int, count: int) -> None:
+    """Some tasks of a job through datatrove's local executor, in this process; those with its mark are passed over."""
     from datatrove.executor import LocalPipelineExecutor
 
     step = partial(tasks.datatrove_step, folder=folder)
     total = len(tasks.read_job(folder).tasks)
     LocalPipelineExecutor(
-        [step], tasks=total, workers=1, local_tasks=1, local_rank_offset=rank, logging_dir=str(folder / "datatrove")
+        [step], tasks=total, workers=1, local_tasks=count, local_rank_offset=first, logging_dir=str(folder / "datatrove")
     ).run()
 
 
@@ -190,7 +197,7 @@ class Apart:
     def __call__(self, data: Any, rank: int, world_size: int) -> Any:
         os.environ.update(self._environment)
         # In a pool nobody notices when this process is killed, so its parent, Ray's actor, is to go with it.
-        command = task_command(self.how, self.folder, rank, os.getppid() if self.in_pool else None)
+        command = task_command(self.how, self.folder, rank, os.getppid() if self.in_pool else 0)
         if supervise({rank: command}, 1, self.output()):
             raise RuntimeError(f"task {rank} has failed: its output is {self.output() / f'{rank:05}.txt'}")
         return data

@@ -8,7 +8,7 @@
 Every call makes a folder of its own with the shards that are not finished, so datatrove's marks of an earlier call, of another
 recipe or of deleted results have no say: a task is finished when `factory.one_shard` finds its records.
 
-`python -m factory.tasks local|apart|collect FOLDER TASK [PID]` is what the executors start.
+The executors start `python -m factory.tasks local FOLDER TASK COUNT`, `... apart FOLDER TASK PID` or `... collect FOLDER 0 0`.
 """
 
 from __future__ import annotations
@@ -132,36 +132,36 @@ def datatrove_step(data: Any, rank: int, world_size: int, *, folder: Path) -> An
     return data
 
 
-def end_with(parent: int, also: int | None) -> None:
-    """End this process and its group when `parent` is gone; then `also`, whose only child it was, has nothing to wait for."""
+def end_with(parent: int, also: int = 0) -> None:
+    """End this process and its group when `parent` is gone; `also`, whose only child that was, has nothing to wait for then."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(LOOK_S)
         with contextlib.suppress(ProcessLookupError):
-            if also is not None:
+            if also:
                 os.kill(also, signal.SIGKILL)
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main(how: str, folder: Path, number: int, also: int | None) -> None:
-    end_with(os.getppid(), also)
+def main(how: str, folder: Path, number: int, more: int) -> None:
+    end_with(os.getppid(), more if how == "apart" else 0)
     if how == "apart":
         do_task(folder, number)
         return
     from factory import executors
 
     if how == "local":
-        executors.run_rank(folder, number)
+        executors.run_ranks(folder, number, more)
     else:
         executors.collect(folder)
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else None)
+        main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
     except UserError as error:
         print(f"factory: {error}", file=sys.stderr)
         sys.exit(2)
