@@ -25,8 +25,8 @@ from curation.records import content_id
 
 def is_training(folder: Path) -> bool:
     """Is there, under this name or the working name beside it, a training that has begun?"""
-    signs = (TRAINING_MANIFEST, METRICS, f"stage-1/{METRICS}")
-    return any((place / name).is_file() for place in places(folder) for name in signs)
+    done, working = places(folder)
+    return working.is_dir() or any((done / name).is_file() for name in (TRAINING_MANIFEST, METRICS))
 
 
 def places(folder: Path) -> tuple[Path, Path]:
