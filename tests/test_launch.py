@@ -26,7 +26,7 @@ from training.students import open_student
 
 pytestmark = pytest.mark.slow
 
-FAST = ("max_length=600", "rows_per_step=4", "learning_rate=3e-3", "warmup=0", "save_every_steps=2")
+FAST = ("max_length=600", "rows_per_step=4", "learning_rate=3e-3", "warmup=0", "save_every_steps=4")
 TWO = (*FAST, "processes=2", "strategy=ddp", "rows_per_pass=2")
 
 
