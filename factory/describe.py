@@ -60,13 +60,25 @@ def plan_text(recipe: Recipe, runs: Path) -> str:
         lines.append("requests   none: this teacher runs no model")
     elif problems:
         requests = problems * recipe.sample.per_problem
-        lines.append(f"requests   {requests:,} at most ({recipe.sample.per_problem} for each problem)")
+        lines.append(
+            f"requests   {requests:,} at most ({recipe.sample.per_problem} for each problem)" + _rounds_note(recipe, problems)
+        )
         lines.append(f"tokens     {requests * recipe.sample.max_tokens:,} at most ({recipe.sample.max_tokens:,} an answer)")
     else:
         lines.append(f"requests   {recipe.sample.per_problem} for each problem, {recipe.sample.max_tokens:,} tokens at most")
+    for label in recipe.labels:
+        if label.judge:
+            lines.append(
+                f"labels     {label.judge}: {label.samples} for each problem that has no {label.given or label.name} of its own"
+            )
     if recipe.verify.judge:
         lines.append(f"judge      {recipe.verify.judge}: one short request for each distinct answer that the rule rejects")
     return "\n".join(lines)
+
+
+def _rounds_note(recipe: Recipe, problems: int) -> str:
+    most = recipe.sample.most_per_problem()
+    return f" in the first round, {problems * most:,} over all rounds ({most})" if recipe.sample.has_rounds() else ""
 
 
 def _problem_count(recipe: Recipe) -> int | None:
@@ -89,6 +101,9 @@ def run_summary(folder: Path) -> str:
     width = shutil.get_terminal_size().columns
     lines = [*_funnel_lines(funnel, width), "", *_teacher_lines(manifest["teachers"], width), ""]
     lines += _settled_lines(manifest["rounds"])
+    for label in manifest.get("labels", []):
+        said = f"{label['given']:,} given, {label['judge_labels']:,} by a model, {label['undetermined']:,} undetermined"
+        lines.append(f"labels     {label['name']}: {said}: {folder / 'labels.parquet'}")
     lines.append(f"{rows:,} examples in {folder / 'dataset'}")
     if any(manifest["audit"].values()):
         told = f"doubts     {doubts(manifest['audit'])}: {folder / 'audit.parquet'}"

@@ -14,6 +14,7 @@ from fault_server import FaultServer, serve_faults
 from curation.errors import UserError
 from curation.records import Trace, trace
 from factory.build import build
+from factory.describe import plan_text, run_summary
 from factory.lineage import row_history
 from factory.recipe import Changes, Recipe, load_recipe
 from factory.rounds import Budget
@@ -118,6 +119,9 @@ def test_a_model_labels_what_the_source_has_not(tmp_path: Path, server: FaultSer
     assert (told["given"], told["judge_labels"], told["undetermined"]) == (1, 1, 1)
     assert told["judge"]["model"] == "m" and told["completion_tokens"] > 0
     assert "msc: undetermined (none)" in row_history(run, rows[None]["problem_id"])
+    assert "labels     msc: 1 given, 1 by a model, 1 undetermined" in run_summary(run)
+    planned = plan_text(_recipe(tmp_path, label, problems), tmp_path / "runs")
+    assert f"labels     openai:m@{server.url}: 2 for each problem that has no kind of its own" in planned
     again = build(_recipe(tmp_path, label.replace("msc,", "subject,", 1), problems), runs=tmp_path / "runs")
     assert again != run and len(server.seen) - before == 4  # the replies are samples in the store
 
