@@ -34,7 +34,7 @@ _FILES = ("README.md", "funnel.svg", "funnel.json", *_RECORDS, *_EVIDENCE)
 _FOLDERS = ("dataset", "rejected")
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
 # What training leaves beside a model and nobody needs who uses it.
-_WORKING = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "trainer_state.json")
+_WORKING = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "trainer_state.json", "report.html")
 
 
 class Content(NamedTuple):

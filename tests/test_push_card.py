@@ -10,6 +10,7 @@ import pytest
 from hub_store import Hub
 from make_run import make_run
 from pushing import REPO, edit_on_hub, finished_run, on_main, patient_hub, published, send
+from view_run import view_run
 
 from cards.dataset_card import HAND_CLOSE, hand_written, write_card
 from curation.errors import UserError
@@ -97,3 +98,11 @@ def test_licences_that_clash_are_published_only_on_demand(hub: Hub, tmp_path: Pa
     assert clash.startswith("cc-by-sa-4.0 asks the whole") and b"published all the same" in held["README.md"]
     assert b"published all the same" not in asked["README.md"]
     assert send(hub, run, allow_license_clash=True).uploaded == ()
+
+
+def test_every_file_of_a_build_is_published_or_left_out_on_purpose(hub: Hub, tmp_path: Path) -> None:
+    run = view_run(tmp_path)
+    send(hub, run)
+    inside = {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()}
+    missing = {path.split("/")[0] for path in inside - set(on_main(hub))}
+    assert missing == {".lock", "problems", "report.html", "traces", "verdicts"}  # why: cards/parcel.py

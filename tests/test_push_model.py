@@ -71,7 +71,7 @@ def model(tmp_path: Path) -> Path:
     folder = tmp_path / "student-model"
     (folder / "checkpoint-10").mkdir(parents=True)
     (folder / "config.json").write_text('{"model_type": "qwen2"}', "utf-8")
-    for name in ("model.safetensors", "optimizer.pt", "checkpoint-10/model.safetensors", ".cache"):
+    for name in ("model.safetensors", "optimizer.pt", "checkpoint-10/model.safetensors", ".cache", "report.html"):
         (folder / name).write_bytes(name.encode() * 1000)
     return folder
 
