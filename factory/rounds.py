@@ -179,6 +179,8 @@ def _sampled(
     wanted = [request for request, _ in _requests(recipe, shard, before)]
     if before and not wanted:
         return None
+    if before:
+        watching.another_round(len(wanted))
 
     def work(folder: Any) -> Facts:
         sampler.settle(wanted, watching.show)

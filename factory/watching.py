@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -40,21 +41,25 @@ class Watching:
             write_atomic(self.folder / "progress.json", json.dumps(self.facts(done), indent=1) + "\n")
         if sys.stderr.isatty():
             end = "\r\033[K" if last else ""
-            print(f"\r\033[K{self.line(done)[:200]}{end}", end="", file=sys.stderr, flush=True)
+            width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be written over
+            print(f"\r\033[K{self.line(done)[:width]}{end}", end="", file=sys.stderr, flush=True)
         elif now - self._said >= PLAIN_EVERY_S:
             self._said = now
             say(self.line(done))
 
+    def another_round(self, samples: int) -> None:
+        """Of a shard whose first is in the total already."""
+        self.total += samples
+
     def finished(self, samples: int) -> None:
-        """A shard's round is over and counts from now on; another round adds to the total."""
+        """A shard's round is over and counts from now on."""
         self.before += samples
-        self.total = max(self.total, self.before)
 
     def facts(self, done: int) -> dict[str, Any]:
         m = self.meter
         answered = max(1, m.answers + m.failed)
         seconds = time.monotonic() - self._started
-        left = self.total - self.before - done
+        left = max(0, self.total - self.before - done)
         return {
             "done": self.before + done,
             "total": self.total,
@@ -81,17 +86,15 @@ class Watching:
 
     def line(self, done: int) -> str:
         f = self.facts(done)
-        parts = [
-            f"sample: {f['done']:,} of {f['total']:,}",
-            f"{f['tokens_per_s']:,.0f} tokens/s",
-            f"{f['in_flight']} in flight (limit {f['limit']}" + (f", {f['starts_per_s']:g}/s)" if f["starts_per_s"] else ")"),
-            f"{f['truncation_rate']:.1%} cut",
-        ]
-        parts += [f"{f[name]:,} {name}" for name in ("retries", "refused", "failed") if f[name]]
-        parts += [f"{f['correct_rate']:.1%} correct"] if f["correct_rate"] is not None else []
-        parts += [f"${f['usd']:,.2f}"] if f["usd"] else []
+        # What matters most comes first: a narrow terminal shows the beginning.
+        parts = [f"sample: {f['done']:,} of {f['total']:,}"]
         parts += [f"{_duration(f['seconds_left'])} left"] if f["seconds_left"] is not None else []
-        return ", ".join(parts)
+        parts += [f"{f['correct_rate']:.1%} correct"] if f["correct_rate"] is not None else []
+        parts += [f"{f['truncation_rate']:.1%} cut"]
+        parts += [f"${f['usd']:,.2f}"] if f["usd"] else []
+        parts += [f"{f['tokens_per_s']:,.0f} tokens/s"]
+        parts += [f"{f['in_flight']} in flight (limit {f['limit']}" + (f", {f['starts_per_s']:g}/s)" if f["starts_per_s"] else ")")]
+        return ", ".join(parts + [f"{f[name]:,} {name}" for name in ("retries", "refused", "failed") if f[name]])
 
     def _rate(self) -> float:
         (began, first), (now, last) = self._tokens[0], self._tokens[-1]

@@ -15,7 +15,10 @@ from curation.records import trace
 from factory.build import build
 from factory.describe import run_summary
 from factory.judge import Case, Opinion, messages, open_judge, parse
-from factory.recipe import Changes, Verify, load_recipe
+from factory.recipe import Changes, ModelPrice, Verify, load_recipe
+from factory.rounds import Budget, open_meters
+from factory.run import Run
+from factory.spending import spent_in
 
 
 def _reply(text, finish="stop"):
@@ -81,7 +84,8 @@ def _endpoint(replies):
         if candidate not in replies:
             return web.Response(status=400)
         message = {"role": "assistant", "content": replies[candidate]}
-        return web.json_response({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+        usage = {"prompt_tokens": 1000, "completion_tokens": 20}
+        return web.json_response({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage})
 
     async def serve(ready):
         app = web.Application()
@@ -179,6 +183,32 @@ def test_every_judgement_is_kept_and_failed_ones_are_asked_again(tmp_path):
         build(recipe, runs=tmp_path / "runs")
     assert before == 4
     assert ["some day" in prompt for prompt in asked[before:]] == [True]
+
+
+def test_what_a_judge_costs_is_in_the_budget_and_in_the_record(tmp_path):
+    with _endpoint(REPLIES) as (url, asked):
+        recipe = _recipe(tmp_path, url)
+        with pytest.raises(UserError, match=r"the budget is reached after [12] answers \([12],0[24]0 tokens"):
+            build(recipe, runs=tmp_path / "runs", budget=Budget(tokens=7_200))  # the worst of one is about 7,000
+        bought = len(asked)
+        assert 1 <= bought <= 2
+        (earlier,) = [path.parent for path in (tmp_path / "runs").glob("*/spent")]
+        priced = recipe.verify.model_copy(update={"judge_price": ModelPrice(input_usd=1, output_usd=10)})
+        run = build(recipe.model_copy(update={"verify": priced}), runs=tmp_path / "runs", budget=Budget(usd=1))
+    assert len(asked) == 4
+    spent = json.loads((run / "manifest.json").read_text())["spent"]
+    assert sum(one["judge"]["answers"] for one in (spent, spent_in(earlier))) == 4
+    assert spent["judge"]["prompt_tokens"] == 1000 * (4 - bought) and spent["judge"]["usd"] == pytest.approx(0.0012 * (4 - bought))
+
+
+def test_a_budget_in_dollars_wants_the_judges_price_too(tmp_path):
+    judge = "verify.judge=openai:judge@https://unknown.example"
+    recipe = load_recipe("openr1-math", Changes(problems=("x.jsonl",), teacher="oracle", assignments=(judge,)))
+    with (
+        pytest.raises(UserError, match=r"no price is known for 'judge' there; wanted one: --set verify\.judge_price\.input_usd"),
+        open_meters(Run(tmp_path, tmp_path, tmp_path), recipe, Budget(usd=1)),
+    ):
+        pass
 
 
 def test_a_judge_with_rounds_of_sampling(tmp_path):

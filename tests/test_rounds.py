@@ -21,8 +21,11 @@ from curation.errors import UserError
 from factory import journal
 from factory.build import build
 from factory.describe import run_summary
+from factory.meter import Meter
+from factory.prices import Price
 from factory.recipe import Changes, Recipe, load_recipe
 from factory.rounds import Budget
+from factory.watching import Watching
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +185,7 @@ def test_cut_answers_go_on_from_where_they_stopped_and_are_never_paid_from_zero(
         words = f"{trace['reasoning']} {trace['answer_text']}".split()
         assert words == [str(w + 1) for w in range(n)]
     assert json.loads(traces[40]["sampling"])["total_tokens"] == 40
+    assert traces[40]["prompt_tokens"] == 4 * 7  # each part reads the prompt again, and that is on the bill
     build(continued, runs=tmp_path / "runs")
     assert sent(server, api) == 11
 
@@ -192,6 +196,23 @@ def test_progress_is_a_file_for_other_programs(tmp_path: Path, server: FaultServ
     assert (told["done"], told["total"], told["completion_tokens"], told["usd"]) == (12, 12, 1200, 0.0)
     assert {"tokens_per_s", "in_flight", "limit", "retries", "truncation_rate", "correct_rate", "seconds_left"} <= told.keys()
     assert "\x1b" not in capsys.readouterr().err  # no terminal: no bars
+    assert json.loads((run / "manifest.json").read_text())["spent"]["teacher"] == {
+        "answers": 12, "prompt_tokens": 240, "completion_tokens": 1200, "lost_tokens": 0, "usd": 0.0,
+    }  # fmt: skip
+
+
+def test_what_is_left_goes_down_through_all_rounds(tmp_path: Path, server: FaultServer) -> None:
+    run = build(
+        recipe(tmp_path, server.url, hard("left", *[2] * 12), "sample.until_correct=1", "sample.at_most=3"), runs=tmp_path / "runs"
+    )
+    told = json.loads((run / "progress.json").read_text())
+    assert told["done"] == told["total"] > 12 and told["seconds_left"] == 0
+
+
+def test_a_line_says_what_matters_first(tmp_path: Path) -> None:
+    meter = Meter(Price(1.0, 10.0, "", ""), answers=50, cut=5, judged=40, correct=30, completion_tokens=5000, in_flight=3)
+    line = Watching(tmp_path, meter, 100).line(50)
+    assert line.startswith("sample: 50 of 100, 0m") and " left, 75.0% correct, 10.0% cut, $0.05, " in line[:80]
 
 
 def test_failed_requests_are_asked_again_by_the_next_build(tmp_path: Path, server: FaultServer) -> None:

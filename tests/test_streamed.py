@@ -87,6 +87,7 @@ def test_a_broken_stream_is_tried_again_and_what_it_brought_is_on_the_bill(serve
     (trace,) = ask(server, plan, meter=meter)
     assert trace.finish == "stop" and trace.answer_text.endswith("-> None")
     assert meter.completion_tokens == 11 + 3 and meter.retries == 1
+    assert meter.lost_tokens == meter.prompt_tokens - 7 + 3 > 3  # its prompt was read, too
 
 
 @pytest.mark.parametrize("plan", ["comments", "drip"])
