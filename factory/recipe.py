@@ -105,6 +105,7 @@ class Sample(Strict):
     stop: list[str] | None = None
     max_tokens: int = Field(16_384, ge=1)
     seed: int | None = None
+    rows: int | None = Field(None, ge=2)  # hf: prompts at a time through the model; None: one by one
     extra: dict[str, Any] | None = None  # sent as they are, such as vLLM's ignore_eos or reasoning_effort
 
     timeout_s: float = Field(1800, gt=0)  # of silence
