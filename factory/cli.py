@@ -187,7 +187,7 @@ def push(run: Path, repo: str, public: bool, dry_run: bool, allow_license_clash:
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, metavar="N", help="0 takes a free one.")
 @click.option("--no-browser", is_flag=True, help="Print the address and open no browser.")
 def view(run: Path, port: int, no_browser: bool) -> None:
-    """Look at a finished RUN in the browser: its figures, and every trace with what became of it."""
+    """Look at RUN in the browser: every trace of a build, a training's curves as they come, a pipeline's stages."""
     from cards.view.server import serve
 
     serve(run, port, open_browser=not no_browser, say=click.echo)
