@@ -32,7 +32,7 @@ from training.plan import resolved
 from training.settings import load
 from training.sft import Trained, last_checkpoint, liger_installed, train
 from training.sft_settings import SftSettings
-from training.students import Student, open_student
+from training.students import Student, find_student, open_student
 from training.visible import hardware as visible_hardware
 
 LIBRARIES = ("accelerate", "cot-factory", "datasets", "numpy", "safetensors", "tokenizers", "torch", "transformers", "trl")
@@ -61,13 +61,14 @@ def distill(
         return folder
     work.mkdir(parents=True, exist_ok=True)
     with locked(work), shown_beside(work, folder):
-        opened = open_student(student, settings, work / "served")
+        opened = open_student(student, settings, work / "served", weights=False)
         rows = tokenise(runs / ".steps", examples, opened, settings.max_length)
         cases = gate_cases(rows)
         found = [*replaced(opened.base, opened.tokenizer, probes(cases)), *check(cases, work / "served", opened.tokenizer)]
         require(found, "before training")
         files = sorted(rows.folder.glob("rows-*.parquet"))
         decided = resolved(read_shape(opened.base), settings, visible_hardware(), lengths(files), liger_installed=liger_installed())
+        find_student(student)  # its weights, now that they are needed
         if last := last_checkpoint(work / "checkpoints"):
             say(f"train: going on from {last.name}")
         fresh = work / "model"
@@ -129,7 +130,8 @@ def _teller() -> Any:
         if time.monotonic() - last[0] >= PLAIN_EVERY_S or line["step"] == line["steps"]:
             last[0] = time.monotonic()
             rate = f"lr {line['learning_rate']:.2g}, {line['tokens_per_second']:,.0f} tokens/s"
-            say(f"train: step {line['step']:,} of {line['steps']:,}, loss {line['loss']:.4f}, {rate}")
+            share = f", MFU {line['mfu']:.0%}" if "mfu" in line else ""
+            say(f"train: step {line['step']:,} of {line['steps']:,}, loss {line['loss']:.4f}, {rate}{share}")
 
     return tell
 
