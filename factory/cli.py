@@ -196,9 +196,7 @@ def view(run: Path, port: int, no_browser: bool) -> None:
 @cli.command()
 @click.argument("data", metavar="RUN_OR_DATASET")
 @click.option("--student", required=True, metavar="MODEL", help="A model folder, or a repository of the Hub.")
-@click.option(
-    "--config", metavar="NAME", help="A preset (r1-distill, openr1-distill, s1, limo, ...) or the path of a .yaml."
-)
+@click.option("--config", metavar="NAME", help="A preset (r1-distill, openr1-distill, s1, limo, ...) or the path of a .yaml.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change any setting; repeatable.")
 @click.option("--runs", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where students are kept.")
 @click.option("--out", type=Path, metavar="DIR", help="Write the model here instead of RUNS/students/<student>-<config>-<hash>.")
@@ -269,6 +267,29 @@ def evaluate(model: str, suites: tuple[str, ...], against: Path | None, out: Pat
         read_result(against)  # before hours of sampling
     for suite in suites:
         click.echo(result_table(examine(model, suite, out=out, **how), against))
+
+
+@cli.command("run")
+@click.argument("pipeline")
+@click.option("--size", metavar="S", help="Which of its sizes; tiny runs anywhere.")
+@click.option("--plan", "planned", is_flag=True, help="Show the stages and which of them are done, and do nothing.")
+@click.option("--set", "assignments", multiple=True, metavar="STAGE.KEY=VALUE", help="Change any value of a stage; repeatable.")
+@click.option("--runs", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where all is kept.")
+@click.option("--out", type=Path, metavar="DIR", help="Write the stages here instead of RUNS/<pipeline>-<size>.")
+@_workers("Verifier processes.")
+def run_stages(
+    pipeline: str, size: str | None, planned: bool, assignments: tuple[str, ...], runs: Path, out: Path | None, workers: int
+) -> None:
+    """Do the stages of PIPELINE (r1, s1, limo, tinyzero or a .yaml): build, distill, grpo, eval; call it again to go on."""
+    from factory.pipeline import load_pipeline
+    from factory.pipeline_run import pipeline_summary, plan_text, run_pipeline
+
+    loaded = load_pipeline(pipeline, size, assignments)
+    if planned:
+        click.echo(plan_text(loaded, runs=runs, out=out))
+        return
+    command = shlex.join(["factory", *sys.argv[1:]])
+    click.echo(pipeline_summary(run_pipeline(loaded, runs=runs, out=out, workers=workers, command=command)))
 
 
 def main() -> None:

@@ -197,7 +197,7 @@ def _is_reference(text: str) -> bool:
 
 
 def _check_references(pipeline: Pipeline, file: str) -> None:
-    before: list[str] = Field(default=[])
+    before: list[str] = []
     for stage in pipeline.stages:
         for name in references(stage):
             if name not in before:

@@ -22,6 +22,7 @@ FLAGS = {
     "grpo": {"--student", "--config", "--set", "--runs", "--out"},
     "eval": {"--suite", "--against", "--limit", "--set", "--runs", "--out", "--workers"},
     "list": set(),
+    "run": {"--size", "--plan", "--set", "--runs", "--out", "--workers"},
     "plan": {"--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs", "--pilot"},
     "cached": {"--teacher", "--problems", "--benchmarks", "--limit", "--set", "--runs", "--index"},
     "build": {

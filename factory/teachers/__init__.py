@@ -127,11 +127,20 @@ def ask(
         return
     from factory.teachers import hf
 
-    for trace in hf.sample(_present(every, stop), model=identity["model"], revision=identity["revision"], sampling=sampling):
+    asked = _pausing(every, stop) if sampling.rows else _present(every, stop)
+    for trace in hf.sample(asked, model=identity["model"], revision=identity["revision"], sampling=sampling):
         meter.count(trace)
         if keep is not None:
             keep(trace)
         yield trace
+
+
+def _pausing(requests: Iterable[Request | None], stop: threading.Event) -> Iterator[Request | None]:
+    """The same with a pause at each None, where a batch that is not full is to be sent."""
+    for request in requests:
+        if request is None and stop.wait(0.02):
+            return
+        yield request
 
 
 def _present(requests: Iterable[Request | None], stop: threading.Event) -> Iterator[Request]:

@@ -28,7 +28,7 @@ class _Loaded(NamedTuple):
     tokenizer: Any
 
 
-def sample(requests: Iterable[Request], *, model: str, revision: str | None, sampling: Sampling) -> Iterator[Trace]:
+def sample(requests: Iterable[Request | None], *, model: str, revision: str | None, sampling: Sampling) -> Iterator[Trace]:
     """The trace of each request, in their order; the model is loaded, to a GPU where there is one, before the first.
 
     `model` is a local directory or a repository on the Hub; a directory has no revision, and one that is given is only recorded.
@@ -43,10 +43,24 @@ def sample(requests: Iterable[Request], *, model: str, revision: str | None, sam
         yield from _in_rows(loaded, requests, identity, sampling, sampling.rows)
         return
     for request in requests:
-        yield answered(request, identity, _answer(loaded, request, sampling))
+        if request is not None:
+            yield answered(request, identity, _answer(loaded, request, sampling))
 
 
-def _in_rows(loaded: _Loaded, requests: Iterable[Request], identity: Identity, sampling: Sampling, rows: int) -> Iterator[Trace]:
+def _batches(requests: Iterable[Request | None], rows: int) -> Iterator[list[Request]]:
+    """`rows` requests at a time, fewer where no more come just now."""
+    batch: list[Request] = []
+    for request in itertools.chain(requests, [None]):
+        if request is not None:
+            batch.append(request)
+        if batch and (request is None or len(batch) == rows):
+            yield batch
+            batch = []
+
+
+def _in_rows(
+    loaded: _Loaded, requests: Iterable[Request | None], identity: Identity, sampling: Sampling, rows: int
+) -> Iterator[Trace]:
     """Batches of `rows` requests. Sample i of a prompt is drawn from a stream of its own, of seed, prompt and i."""
     import torch
     from transformers import (
@@ -64,8 +78,7 @@ def _in_rows(loaded: _Loaded, requests: Iterable[Request], identity: Identity, s
         warps.extend([TopKLogitsWarper(generation.top_k)] if generation.top_k else [])
         warps.extend([TopPLogitsWarper(generation.top_p)] if (generation.top_p or 1.0) < 1.0 else [])
         warps.extend([MinPLogitsWarper(generation.min_p)] if generation.min_p else [])
-    coming = iter(requests)
-    while batch := list(itertools.islice(coming, rows)):
+    for batch in _batches(requests, rows):
         prompts = [_prompt(loaded, r, sampling) for r in batch]
         ids = [loaded.tokenizer(p, add_special_tokens=False)["input_ids"] for p in prompts]
         seeds = [int(content_id(sampling.seed or 0, p, r.index), 16) >> 1 for p, r in zip(prompts, batch, strict=True)]

@@ -1,0 +1,196 @@
+"""What each kind of stage does: the commands of the factory, called with folders in the places of the references."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+import yaml
+
+from curation.files import write_atomic, write_table
+from curation.records import content_id
+from factory import pipeline
+from factory.pipeline import Build, Distill, Eval, Grpo, Make, Stage
+from factory.steps import file_digest
+
+Facts = dict[str, Any]
+
+
+class Context(NamedTuple):
+    """Where a stage works."""
+
+    runs: Path  # samples, finished pieces, checkpoints
+    command: str
+    workers: int
+    folders: dict[str, Path]  # of the stages before
+    home: Path  # where `./` begins
+
+
+class Left(NamedTuple):
+    """What a stage left in its folder."""
+
+    digest: str  # of what the stages after it can take
+    facts: Facts
+
+
+def perform(stage: Stage, folder: Path, context: Context) -> Left:
+    """Do a stage, or what is left of it, in `folder`."""
+    if isinstance(stage, Make):
+        return _make(stage, folder)
+    if isinstance(stage, Build):
+        return _build(stage, folder, context)
+    if isinstance(stage, Eval):
+        return _eval(stage, folder, context)
+    return _train(stage, folder, context)
+
+
+def assignments(values: dict[str, Any], context: Context) -> list[str]:
+    """`set:` as KEY=VALUE; a reference or a `./` in a value becomes a path."""
+    shown = {key: placed(value, context) if isinstance(value, str) else value for key, value in values.items()}
+    return [f"{key}={json.dumps(value)}" for key, value in shown.items()]
+
+
+def placed(text: str, context: Context) -> str:
+    """A value with folders in the places of its references, and `./` from the pipeline's own folder."""
+    if text.startswith("@") or ":@" in text:
+        return pipeline.REFERENCE.sub(lambda found: str(context.folders[found[1]]), text)
+    head, colon, tail = text.rpartition(":")
+    return f"{head}{colon}{context.home / tail.removeprefix('./')}" if tail.startswith("./") else text
+
+
+def files_of(stage: Stage, home: Path) -> list[Path]:
+    """The files beside the pipeline that a stage reads: their bytes are part of its key."""
+    values = [v for value in stage.model_dump().values() for v in (value if isinstance(value, list) else [value])]
+    tails = [v.rpartition(":")[2] for v in [*values, *stage.set.values()] if isinstance(v, str)]
+    return [home / tail.removeprefix("./") for tail in tails if tail.startswith("./")]
+
+
+def _make(stage: Make, folder: Path) -> Left:
+    from training.making import StudentShape, make_student
+    from training.settings import load
+
+    fresh = _cleared(folder)
+    shape = load(StudentShape, [f"{key}={json.dumps(value)}" for key, value in stage.set.items()])
+    make_student(fresh, shape, [" ".join(["", *stage.words]), *stage.words])
+    fresh.rename(folder)
+    return Left(_model_digest(folder), {"parameters": _parameters(folder)})
+
+
+def _build(stage: Build, folder: Path, context: Context) -> Left:
+    from factory.build import build
+    from factory.recipe import Changes, load_recipe
+
+    teacher = placed(stage.teacher, context) if stage.teacher else None
+    problems = tuple(placed(p, context) for p in stage.problems)
+    changes = Changes(assignments=tuple(assignments(stage.set, context)), teacher=teacher, problems=problems)
+    recipe = load_recipe(placed(stage.recipe, context), changes)
+    build(recipe, runs=context.runs, out=folder, workers=context.workers, command=context.command)
+    rows = [*sorted((folder / "dataset").glob("*.parquet")), *sorted((folder / "problems").glob("*.parquet"))]
+    counts = {name: sum(_height(f) for f in rows if f.parent.name == name) for name in ("problems", "dataset")}
+    return Left(content_id([file_digest(f) for f in rows]), {"problems": counts["problems"], "examples": counts["dataset"]})
+
+
+def _height(file: Path) -> int:
+    return int(pl.scan_parquet(file).select(pl.len()).collect().item())
+
+
+def _train(stage: Distill | Grpo, folder: Path, context: Context) -> Left:
+    from factory.distilling import MANIFEST, distill
+    from factory.reinforcing import grpo
+
+    listed = [stage.data] if isinstance(stage.data, str) else stage.data
+    where = [placed(data, context) for data in listed]
+    data = where[0] if len(where) == 1 else str(_together([Path(w) for w in where], folder.with_name(f"{folder.name}.data")))
+    train: Callable[..., Path] = distill if isinstance(stage, Distill) else grpo
+    student, values = placed(stage.student, context), assignments(stage.set, context)
+    train(data, student, stage.config, values, runs=context.runs, out=folder, command=context.command)
+    made = json.loads((folder / MANIFEST).read_text("utf-8"))["training"]
+    shown = ("steps", "tokens", "first_loss", "last_loss", "first_reward", "last_reward")
+    return Left(_model_digest(folder), {name: made[name] for name in shown if name in made})
+
+
+def _together(runs: Sequence[Path], folder: Path) -> Path:
+    """Several runs as one: their problems and examples, one after the other. Columns that not all have are left out."""
+    fresh = _cleared(folder)
+    manifests = [json.loads((run / "manifest.json").read_text("utf-8")) for run in runs]
+    for name in ("problems", "dataset"):
+        parts = [pl.read_parquet(f) for run in runs for f in sorted((run / name).glob("*.parquet"))]
+        columns = [c for c in parts[0].columns if all(c in part.columns and part.schema[c] == parts[0].schema[c] for part in parts)]
+        (fresh / name).mkdir(parents=True)
+        write_table(pl.concat([part.select(columns) for part in parts]), fresh / name / "part-00000.parquet")
+    sources = [source for manifest in manifests for source in manifest.get("sources") or []]
+    hashes = [manifest.get("recipe_hash") for manifest in manifests]
+    whole = {**manifests[0], "sources": sources, "recipe_hash": content_id(hashes), "together": hashes}
+    write_atomic(fresh / "manifest.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    return folder
+
+
+def _eval(stage: Eval, folder: Path, context: Context) -> Left:
+    from factory.comparing import read_result
+    from factory.evaluating import evaluate
+    from training.scores import compare
+
+    model, values = placed(stage.model, context), assignments(stage.set, context)
+    facts: Facts = {"suites": {}}
+    folder.mkdir(parents=True, exist_ok=True)
+    for suite in stage.suites:
+        name = Path(suite).name.lstrip("@").split(".")[0]
+        path = folder / f"{name}.json"
+        evaluate(model, placed(suite, context), values, limit=None, runs=context.runs, out=path, workers=context.workers)
+        found = read_result(path)
+        score, against = found["scores"]["pass@1"], None
+        if stage.against:
+            other = read_result(context.folders[stage.against.removeprefix("@")] / path.name)
+            both = [p for p in found["correct"] if p in other["correct"]]
+            gap = compare([found["correct"][p] for p in both], [other["correct"][p] for p in both])
+            against = {"stage": stage.against.removeprefix("@"), **gap._asdict()}
+        facts["suites"][name] = {
+            "file": path.name,
+            "questions": found["scores"]["questions"],
+            "pass@1": score["value"],
+            "interval": score["questions_interval"],
+            "against": against,
+        }
+    return Left(content_id(facts), facts)
+
+
+def _cleared(folder: Path) -> Path:
+    """An empty place beside `folder` for what will become it by one rename."""
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    return fresh
+
+
+def _model_digest(folder: Path) -> str:
+    """Of what a model is, and not of when it was made: the same training again leaves the same."""
+    parts = [
+        f
+        for f in sorted(folder.iterdir())
+        if f.suffix in (".safetensors", ".jinja") or "config" in f.name or f.name == "tokenizer.json"
+    ]
+    return content_id([(f.name, file_digest(f)) for f in parts])
+
+
+def _parameters(folder: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(folder / "model.safetensors", framework="numpy") as file:
+        sizes = [file.get_slice(name).get_shape() for name in list(file.keys())]
+    total = 0
+    for shape in sizes:
+        count = 1
+        for size in shape:
+            count *= size
+        total += count
+    return total
+
+
+def shown_settings(stage: Stage) -> dict[str, Any]:
+    return yaml.safe_load(yaml.safe_dump(stage.model_dump(mode="json", exclude={"name", "does"}, exclude_defaults=True)))  # type: ignore[no-any-return]
