@@ -1,17 +1,19 @@
-"""Benchmark questions in other words: the nearest one by the cosine of vectors (curation.vectors).
+"""Benchmark questions in other words: the nearest one by the cosine of vectors (curation.vectors), if the numbers agree.
 
-DeepScaleR drops problems of cosine over 0.90 to a test question (all-MiniLM-L6-v2). With a model this finds paraphrases that share
-no phrase with the question; TF-IDF with SVD knows words alone, and what it finds is named after it.
+DeepScaleR drops problems of cosine over 0.90 to a test question (all-MiniLM-L6-v2). A cosine hardly sees numbers: by it every
+problem of a template such as "find the greatest common divisor of" is every other. With the same numbers, TF-IDF finds 52 of 15,922
+problems of MATH, GSM8K and AIME at 0.7, and 31 at 0.9, near a question of six benchmarks (tests/benchmarks/contamination_recall.py), among
+them paraphrases that share no phrase with it ("find PM" for "find the length of median QM"). Other numbers are left to coverage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from curation.benchmarks import Benchmark
+from curation.deciding import deciding
 from curation.decontaminate import Hit
+from curation.normalise import tokens
 from curation.vectors import vectors_of
 
 _BLOCK_ROWS = 4_096
@@ -20,7 +22,7 @@ _BLOCK_ROWS = 4_096
 def neighbours(
     texts: Sequence[str], benchmarks: Sequence[Benchmark], *, threshold: float, model: str | None = None
 ) -> list[Hit | None]:
-    """For each row the nearest benchmark question, if their cosine is at least `threshold`; None for a clean row.
+    """For each row the nearest benchmark question with the same numbers, if their cosine is at least `threshold`; None if clean.
 
     `model` is an embedding model by name or folder; without one both sides get hashed TF-IDF with SVD, fitted on them together.
     The hit's rule is "embedding" or "tfidf", its score the cosine, its overlap empty. Ties go to the question that comes first.
@@ -28,16 +30,27 @@ def neighbours(
     names = [(b.name, number) for b in benchmarks for number in range(len(b.questions))]
     questions = [question for b in benchmarks for question in b.questions]
     hits: list[Hit | None] = [None] * len(texts)
-    if not texts or not questions:
+    entries, rows = _by_numbers(questions), _by_numbers(texts)
+    if not entries.keys() & rows.keys():
         return hits
     vectors = vectors_of([*questions, *texts], model)
-    known, rows = vectors[: len(questions)], vectors[len(questions) :]
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        likeness = rows[start : start + _BLOCK_ROWS] @ known.T
-        nearest = likeness.argmax(axis=1)
-        scores = likeness[np.arange(len(nearest)), nearest]
-        for row in np.flatnonzero(scores >= threshold).tolist():
-            entry = int(nearest[row])
-            score = min(float(scores[row]), 1.0)
-            hits[start + row] = Hit(*names[entry], questions[entry], "embedding" if model else "tfidf", "", score)
+    known, mine = vectors[: len(questions)], vectors[len(questions) :]
+    for numbers in entries.keys() & rows.keys():
+        some = entries[numbers]
+        for start in range(0, len(rows[numbers]), _BLOCK_ROWS):
+            block = rows[numbers][start : start + _BLOCK_ROWS]
+            likeness = mine[block] @ known[some].T
+            for row, place, score in zip(block, likeness.argmax(axis=1).tolist(), likeness.max(axis=1).tolist(), strict=True):
+                if score >= threshold:
+                    entry = some[place]
+                    name, number = names[entry]
+                    hits[row] = Hit(name, number, questions[entry], "embedding" if model else "tfidf", "", min(score, 1.0))
     return hits
+
+
+def _by_numbers(texts: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
+    """Rows by the numbers in them, "three" and 3 alike, in any order."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for row, text in enumerate(texts):
+        groups.setdefault(tuple(sorted(t for t in deciding(tokens(text)) if t[0].isdigit())), []).append(row)
+    return groups

@@ -77,7 +77,7 @@ class Clean(Strict):
     near_duplicates: float | None = Field(0.8, gt=0, le=1)  # Jaccard of word shingles; None: leave them in
     semantic_duplicates: float | None = Field(None, gt=0, le=1)  # cosine, of rows that agree in gold, numbers and symbols
     semantic_model: str | None = None  # embedding model by name or folder; None: hashed TF-IDF with SVD
-    neighbours: float | None = Field(None, gt=0, le=1)  # cosine to a benchmark question, by semantic_model, beside `rule`
+    neighbours: float | None = Field(None, gt=0, le=1)  # cosine to a benchmark question of the same numbers, by semantic_model
     benchmarks: list[BenchmarkFrom] = []
     rule: Literal["coverage", "ngram", "verbatim", "fuzzy"] = "coverage"  # verbatim: open-r1's words, LaTeX and commas included
     ngram: int = Field(8, ge=2)  # words

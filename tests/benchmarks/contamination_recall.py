@@ -19,6 +19,7 @@ from pathlib import Path
 from curation.benchmarks import Benchmark, read_benchmark
 from curation.decontaminate import contamination
 from curation.files import read_rows
+from curation.neighbours import neighbours
 from curation.sources import prompt_column
 
 THRESHOLDS = (0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
@@ -134,6 +135,8 @@ def main() -> None:
         _line(f"{name} ({len(changed):,})", [[s >= t for s in _scores(pool, changed, benchmarks)] for t in THRESHOLDS])
     scores = _scores([], pool, benchmarks)
     print(f"{f'flagged of the pool ({len(pool):,})':<38}" + "".join(f"{sum(s >= t for s in scores):>8}" for t in THRESHOLDS))
+    near = [hit.score if hit else 0.0 for hit in neighbours(pool, benchmarks, threshold=THRESHOLDS[0])]
+    print(f"{'neighbours in the pool, cosine':<38}" + "".join(f"{sum(s >= t for s in near):>8}" for t in THRESHOLDS))
     if how.labelled:
         _precision(list(read_rows(how.labelled)), pool, benchmarks)
 
