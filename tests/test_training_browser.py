@@ -157,5 +157,6 @@ def test_they_fit_wide_and_narrow_windows(page: Page, tmp_path: Path, width: int
         page.open(path.as_uri())
         page.wait(f"document.querySelector('{ready}')")
         assert page.run("document.documentElement.scrollWidth <= innerWidth"), path.name
+        assert page.run("document.getElementById('name').offsetHeight") < 48, path.name
     ground = page.run("getComputedStyle(document.body).backgroundColor")
     assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(21, 24, 29)")
