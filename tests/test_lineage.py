@@ -8,6 +8,7 @@ import pytest
 
 from curation.errors import UserError
 from factory.build import build
+from factory.diff import causes
 from factory.diff_shown import diff_runs
 from factory.lineage import row_history
 from factory.recipe import Changes, load_recipe
@@ -99,3 +100,16 @@ def test_a_row_that_a_selection_dropped_names_the_rule(tmp_path: Path) -> None:
     assert "2 dropped there by select mixture: over_quota; select" in told
     dropped = pl.read_parquet(two / "rejected" / "problems.parquet").filter(pl.col("step") == "select mixture")["id"][0]
     assert "select mixture dropped: over_quota" in row_history(two, dropped)
+
+
+def test_a_problem_without_an_example_is_laid_to_the_steps_that_took_its_traces(tmp_path: Path) -> None:
+    settings = ["traces.max_characters", "verify.judge", "choose.rule", "clean.ngram", "select.0.size"]
+    assert causes("solve", "no_sound_trace", settings) == ("traces.max_characters",)
+    assert causes("solve", "no_correct_trace", settings) == ("traces.max_characters", "verify.judge")
+    assert causes("select mixture", "over_quota", settings) == ("choose.rule", "select.0.size")
+    assert causes("decontaminate", "in_tests", settings) == ("clean.ngram",)
+    one, two = _run(tmp_path), _run(tmp_path, "traces.max_characters=10", "choose.rule=longest")
+    page = tmp_path / "difference.html"
+    assert "1 dropped there by solve" not in diff_runs(one, one, page) and "a longer thought" not in page.read_text("utf-8")
+    told = diff_runs(one, two, page)
+    assert f"written to {page}" in told and '"choose.rule"' in page.read_text("utf-8")

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from training_folders import pipeline
 
 from cards.view.curves import POINTS, Curves
+from cards.view.pipeline_page import pipeline_watcher, write_pipeline_report
 from cards.view.training_page import is_training, training_answers, watcher, write_training_report
 from curation.errors import UserError
+from factory.beside import shown_beside
 
 
 def lines(path: Path, steps: range, mode: str = "w", **more: Any) -> None:
@@ -141,3 +144,30 @@ def test_the_report_is_one_file_the_same_every_time(tmp_path: Path) -> None:
     first = write_training_report(tmp_path).read_bytes()
     assert first == write_training_report(tmp_path).read_bytes()
     assert b"<script>alert" not in first and b"<script src" not in first and b'<link rel="stylesheet"' not in first
+
+
+def test_a_pipeline_is_its_stages_as_they_stand(tmp_path: Path) -> None:
+    look = pipeline_watcher(pipeline(tmp_path))
+    start, after, rl, more, last = look()["stages"]
+    assert (start["state"], start["step"], len(start["curves"])) == ("done", 50, 2)
+    assert [s["outcome"] for s in after["results"][0]["samples"]] == ["correct", "incorrect", "incorrect"]
+    assert (rl["state"], rl["step"], rl["marks"]) == ("running", 30, [20]) and rl["curves"][-1]["name"] == "rewards/accuracy"
+    assert more["error"].startswith("no file ") and "/home/me" not in more["error"]
+    assert (last["state"], last["curves"], last["results"]) == ("waiting", [], [])
+    (tmp_path / ".rl-1").rename(tmp_path / "rl-1")
+    assert look()["stages"][2]["step"] == 30
+    assert write_pipeline_report(tmp_path).read_bytes() == write_pipeline_report(tmp_path).read_bytes()
+
+
+def test_a_training_with_a_folder_of_its_own_is_found_beside_it(tmp_path: Path) -> None:
+    work, out = tmp_path / "students" / ".x-1", tmp_path / "mine" / "model"
+    lines(work / "metrics.jsonl", range(1, 4))
+    with pytest.raises(KeyboardInterrupt), shown_beside(work, out):
+        raise KeyboardInterrupt
+    assert is_training(out) and watcher(out)()["stages"][0]["step"] == 3
+    with shown_beside(work, out):
+        assert watcher(out)()["stages"][0]["step"] == 3
+    assert not is_training(out) and not list((tmp_path / "mine").iterdir())
+    with shown_beside(work, work.with_name("x-1")):
+        assert [p.name for p in (tmp_path / "students").iterdir()] == [".x-1"]
+    assert work.is_dir()
