@@ -73,6 +73,8 @@ class Meter:
         self.completion_tokens += trace.completion_tokens or 0
 
     def affords(self, worst: Spent) -> bool:
+        if self.budget_usd is None and self.budget_tokens is None:
+            return True
         if self.purse is None:
             return self._fits(worst, Counts())
         with self.purse.locked():
