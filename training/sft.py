@@ -145,7 +145,7 @@ def trainer_arguments(settings: SftSettings, folder: Path, *, cuda: bool) -> Any
 
     floor = {"min_lr_rate": settings.final_lr_ratio} if settings.final_lr_ratio else {}
     in_one_sequence = settings.attention not in ("sdpa", "eager")  # without padding; rows are cut to max_length already
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(folder),
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine_with_min_lr" if floor else settings.schedule,
@@ -179,6 +179,9 @@ def trainer_arguments(settings: SftSettings, folder: Path, *, cuda: bool) -> Any
         dataloader_pin_memory=cuda,
         ddp_find_unused_parameters=False,
     )
+    if settings.strategy == "single":
+        arguments._n_gpu = 1  # of several that are visible; transformers would take them all, by nn.DataParallel
+    return arguments
 
 
 def _dataset(rows: Sequence[Path], folder: Path) -> Any:
