@@ -149,7 +149,7 @@ def memory(samples: int = 20_000, kilobytes: int = 40) -> None:
     print(f"{packed / 1e9:.2f} GB packed; peak {_peak_mib()} MiB")
 
 
-def limiter(allowed: float = 100.0, seconds: float = 60.0) -> None:
+def limiter(allowed: float = 50.0, seconds: float = 60.0) -> None:
     """Answers a second and refusals in the second half of each minute, under a limit that goes up and down fourfold."""
     sys.path.insert(0, str(SERVER.parent))
     from fault_server import serve_faults
