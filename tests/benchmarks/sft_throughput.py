@@ -70,6 +70,23 @@ class Bench:
         print(json.dumps(figures), flush=True)
 
 
+class Attempt:
+    """A measurement that runs out of memory is noted, and the next one is made."""
+
+    def __init__(self, bench: Bench, what: str) -> None:
+        self.bench, self.what = bench, what
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: Any, _: Any) -> bool:
+        import torch
+
+        if not isinstance(error, torch.OutOfMemoryError):
+            return False
+        self.bench.note({"out_of_memory": self.what, "said": str(error)[:300]})
+        return True
+
+
 def student(shape: Shape, bench: Bench, dtype: Any, attention: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, Qwen2Config
@@ -225,7 +242,8 @@ def ours(bench: Bench) -> None:
         if bench.late(f"ours, {rows} rows, {attention}", 25):
             continue
         settings = settings_of(bench, shape, rows_per_pass=rows, rows_per_step=8, attention=attention)
-        bench.note({"part": "ours", "settings": settings.model_dump(), **ours_once(bench, shape, settings, 3)})
+        with Attempt(bench, f"ours, {rows} rows"):
+            bench.note({"part": "ours", "settings": settings.model_dump(), **ours_once(bench, shape, settings, 3)})
 
 
 def trl(bench: Bench) -> None:
@@ -237,7 +255,7 @@ def trl(bench: Bench) -> None:
     for rows in (8, 1):
         if bench.late(f"trl, {rows} rows", 35):
             continue
-        with Untouched(), tempfile.TemporaryDirectory() as folder:
+        with Attempt(bench, f"trl, {rows} rows"), Untouched(), tempfile.TemporaryDirectory() as folder:
             batch = {} if rows == 8 else {"per_device_train_batch_size": rows, "gradient_accumulation_steps": 8 // rows}
             quiet = {"report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1}
             device = {} if bench.cuda else {"use_cpu": True, "bf16": False, "dataloader_pin_memory": False}
@@ -259,7 +277,9 @@ def memory(bench: Bench) -> None:
         settings = settings_of(bench, shape, rows_per_pass=rows, rows_per_step=2 * rows, **switches)
         choice = Choice("single", 1, checkpointing, liger, rows, bench.length, 2, bench.cuda)
         expected = predict(shape, choice).total / GIB
-        peak = ours_once(bench, shape, settings, 2)["peak_gib"]
+        peak = None
+        with Attempt(bench, f"memory of {name}"):
+            peak = ours_once(bench, shape, settings, 2)["peak_gib"]
         off = peak and round(expected / peak - 1, 4)
         layout = {"checkpointing": checkpointing, "liger": liger, "rows": rows, "length": bench.length}
         bench.note({"part": "memory", "student": name, **layout, "planned_gib": round(expected, 2), "peak_gib": peak, "off": off})
