@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from curation.errors import UserError
 from curation.records import Message, Trace, content_id
@@ -100,7 +100,7 @@ class Store:
             if isinstance(file, Packed):
                 return Sample(*file.row(place.at))
             file.seek(place.at)
-            record = json.loads(file.readline())
+            record = from_json(file.readline())
         return Sample(record["key"], record["asked"], Trace(**record["trace"]))
 
     def every(self) -> Iterator[Sample]:

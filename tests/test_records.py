@@ -17,6 +17,13 @@ def test_a_trace_id_does_not_depend_on_how_long_it_took():
     assert trace(**fields).id != trace(**{**fields, "index": 1}).id
 
 
+@pytest.mark.parametrize("text", ['"\\/\b\f\n\r\t', "\x00\x1f\x7f\x80\u2028", "é 日本 \U0001f600", "half \ud83d"])
+def test_a_trace_is_named_by_its_canonical_json_though_that_is_written_by_another_library(text):
+    made = trace(problem_id="p", index=3, teacher="t", answer_text=text, completion_tokens=2**31, seconds=0.1)
+    values = {name: getattr(made, name) for name in Trace.__dataclass_fields__}
+    assert made.id == content_id([values[name] for name in sorted(values) if name not in ("id", "seconds")])
+
+
 def test_ids_take_half_of_a_surrogate_pair():
     assert len(content_id("\ud83d")) == 16
 
