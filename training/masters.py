@@ -34,6 +34,7 @@ class MasterAdamW(torch.optim.AdamW):  # type: ignore[misc]  # torch is not type
 
     def step(self, closure: None = None) -> None:
         for param, master in self.pairs:
+            master.data = master.data.to(param.device)
             master.grad = param.grad
         super().step()
         with torch.no_grad():
