@@ -12,7 +12,7 @@ from factory.judge import PROMPT_VERSION, Judge, open_judge
 from factory.recipe import Recipe
 from factory.rounds import Round, Source
 from factory.run import Run
-from factory.sampling import Identity, effective
+from factory.sampling import Identity
 from factory.steps import Facts, Piece, find, once, read_piece
 from factory.teachers import parse_teacher
 from factory.tracing import Shard
@@ -80,7 +80,11 @@ def finished(what: Asked, shard: Shard, *, now: bool) -> Judged | None:
     return Judged(shard, made["traces"], made["ruled"], verdicts, made["examples"])
 
 
-_HOW_MANY = {"per_problem", "until_correct", "settle", "at_most", "on_cut", "total_tokens"}
+# What a shard's result does not depend on: how samples are fetched, how problems come here, and what follows on all shards. A
+# setting that is new belongs to the key until it is named here.
+_FETCHED = {"timeout_s", "in_flight", "retries", "stream", "price"}
+_ELSEWHERE = {"recipe", "name", "description", "source", "teacher", "limit", "clean", "labels", "sample", "engine", "executor"}
+_AFTER = {"difficulty", "audit", "select"}
 _NAMES = ("traces", "ruled", "verdicts", "examples")
 
 
@@ -94,9 +98,8 @@ def _settings(what: Asked) -> dict[str, Any]:
         "teacher": what.identity,
         "judge": what.judge and [what.judge.identity, PROMPT_VERSION],
         "verifiers": verifier_versions(),
-        "sampling": effective(tracing.to_sampling(recipe.sample)),
-        "samples": recipe.sample.model_dump(include=_HOW_MANY),
-        **recipe.model_dump(mode="json", include={"system", "prompt", "traces", "verify", "choose"}),
+        "sample": recipe.sample.model_dump(mode="json", exclude=_FETCHED),
+        **recipe.model_dump(mode="json", exclude=_ELSEWHERE | _AFTER),
     }
 
 

@@ -20,6 +20,7 @@ from fault_server import FaultServer, serve_faults
 from curation.errors import UserError
 from factory import journal
 from factory.build import build
+from factory.executors import Apart
 from factory.recipe import Changes, Recipe, load_recipe
 from factory.rounds import Budget
 
@@ -262,3 +263,8 @@ def commands_with(text: str) -> list[bytes]:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return [command for command in found if text.encode() in command]
+
+
+def test_a_key_that_is_handed_on_to_another_machine_is_not_shown(tmp_path: Path) -> None:
+    step = Apart(tmp_path, "apart", environment={"FACTORY_API_KEY": "sk-secret"}, in_pool=True)
+    assert "secret" not in f"{step!r} {step}"  # datatrove writes this into logs and executor.json
