@@ -2,8 +2,9 @@
 
 Four numbers: a line for each first step, with the three numbers it leaves and what each pair of them gives, until one of those
 makes the target with the number left over; there stands "!", and the last steps follow. Nothing is guessed: a student has only
-arithmetic to learn. In `Make 58 of 4 84 70 2` the last lines are `try 84 - 70 : 14 4 2 ; 10 18 56 !` and `so 14 * 4 = 56 , 56 + 2 = 58`.
-90 tokens on average and at most 440 where a number is one token; Stream of Search's traces (arXiv 2404.03683) have thousands.
+arithmetic to learn. In `Make 58 of 4 84 70 2` the last lines are `try 84 - 70 : 14 4 2 ; 10 18 56 !` and
+`so 14 * 4 = 56 , 56 + 2 = 58`. 90 tokens on average, at most 440, where a number is one token; those of Stream of Search
+(arXiv 2404.03683) have thousands.
 """
 
 from __future__ import annotations
