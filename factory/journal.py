@@ -143,7 +143,7 @@ class Store:
 
     def _index(self) -> None:
         # Packed files first: where a kill came between packing and deleting, both hold the sample.
-        for path in sorted(self.folder.glob("*.parquet")):
+        for path in sorted(self.folder.glob("packed-*.parquet")):  # not those that are being written: their names begin with a dot
             packed = Packed(path)
             for row, key in packed.answers():
                 self._places.setdefault(int(key, 16), _Place(len(self._files), row))
@@ -184,7 +184,9 @@ def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
         with contextlib.suppress(FileExistsError):
             file = path.open("xb", buffering=0)
             fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed or its process is dead: packing leaves it alone
-            return path, file
+            if os.fstat(file.fileno()).st_nlink:
+                return path, file
+            file.close()  # between the two lines above it was packed, empty as it was
     raise FileExistsError(f"{folder} holds a million journals of this process id")
 
 

@@ -61,8 +61,10 @@ def pack(folder: Path, least_bytes: int = PACK_BYTES) -> Path | None:
             journals = [path for path in sorted(folder.glob("*.jsonl")) if _is_closed(path, held)]
             if sum(path.stat().st_size for path in journals) < least_bytes:
                 return None
-            # The name says what is inside: a kill before the deletions repeats the same file.
-            target = folder / f"packed-{content_id([(p.name, p.stat().st_size) for p in journals])}.parquet"
+            # The name says what is inside: a kill before the deletions repeats the same file. A process id comes back, and its
+            # journal may be as long as the last one's, so the time belongs to it.
+            found = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in journals]
+            target = folder / f"packed-{content_id(found)}.parquet"
             temporary = folder / f".{target.name}"
             _write(temporary, journals)
             os.replace(temporary, target)

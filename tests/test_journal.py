@@ -126,6 +126,19 @@ def test_a_reader_goes_on_while_others_pack(tmp_path: Path) -> None:
         assert [t.answer_text for _, t in reader.get([f"{n:016}" for n in range(2)])] == ["1", "2"]
 
 
+def test_a_file_that_is_being_packed_is_not_read(tmp_path: Path) -> None:
+    fill(tmp_path, "1", "2")
+    (tmp_path / ".packed-0123.parquet").write_bytes(b"PAR1 half of it")
+    assert len(journal.read_journal(tmp_path)) == 2
+
+
+def test_a_journal_of_the_same_name_and_length_is_packed_beside_the_last_one(tmp_path: Path) -> None:
+    for start in (0, 2):
+        fill(tmp_path, "a", "b", start=start)
+        assert packing.pack(tmp_path, 0) is not None
+    assert len(journal.read_journal(tmp_path)) == 4
+
+
 def _write_many(folder: Path, first: int) -> None:
     fill(folder, *(f"text {n}" for n in range(200)), start=first)
     packing.pack(folder, 0)
@@ -138,6 +151,7 @@ def test_many_processes_write_and_pack_at_once(tmp_path: Path) -> None:
         writer.start()
     for writer in writers:
         writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
     assert len(journal.read_journal(tmp_path)) == 800
 
 
