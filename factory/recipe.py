@@ -73,6 +73,7 @@ class CountdownSource(Strict):
     max_target: int = Field(100, ge=1)
     max_number: int = Field(99, ge=1)
     style: Style = "words"  # terse: for students trained from random weights; the oracle then answers in kind
+    operators: str = Field("+-*/", pattern=r"^\+-?\*?/?$")  # each puzzle has a solution by these alone; terse: told with these
     part: Part = "all"  # new-puzzles and new-targets are held out of train, whatever the seed (curation.puzzles.countdown)
 
 

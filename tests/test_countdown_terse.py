@@ -24,8 +24,9 @@ def test_every_terse_trace_solves_its_puzzle_and_shows_how() -> None:
 
 def test_a_terse_trace_is_this_text() -> None:
     told = countdown_terse.tell([4, 84, 70, 2], 58)
-    assert told.reasoning.splitlines()[2:] == [
-        "try 4 - 2 : 2 84 70 ; 82 86 42 168 ; 68 72 35 140 ; 14 154",
+    assert told.reasoning.splitlines()[0] == "need 4 : 54 62 232 ; 84 : 26 142 ; 70 : 12 128 ; 2 : 56 60 29 116"
+    assert told.reasoning.splitlines()[3:] == [
+        "try 4 - 2 : 2 84 70 ; 82 86 42 168 ; 68 72 35 140 ; 56 60 29 116 : 14 154",
         "try 84 - 70 : 14 4 2 ; 10 18 56 !",
         "so 14 * 4 = 56 , 56 + 2 = 58",
     ]
@@ -38,9 +39,16 @@ def test_a_terse_trace_is_this_text() -> None:
         else:
             with pytest.raises(Unsolved):
                 countdown_terse.tell(numbers, target)
+    assert countdown_terse.tell([9, 4, 2], 3, "-+").reasoning == "have 9 4 2 ; 5 !\nso 9 - 4 = 5 , 5 - 2 = 3"
     for numbers, target in (([1, 1, 1], 9), ([1, 2], 3), ([5, 5, 5, 5], 999)):
         with pytest.raises(Unsolved):
             countdown_terse.tell(numbers, target)
+
+
+def test_fewer_operators_are_enough_for_their_puzzles() -> None:
+    for p in generate(100, seed=2, max_numbers=3, max_number=15, min_target=1, max_target=30, style="terse", operators="+-"):
+        trace = oracle.solve(p, 0)
+        assert trace.finish == "stop" and not set("*/") & set((trace.reasoning or "") + trace.answer_text.replace("</answer>", ""))
 
 
 def test_parts_do_not_overlap_whatever_the_seed() -> None:

@@ -23,7 +23,6 @@ CHATML = (
 # One to three digits, a word, or any other sign, each with the blank before it; line breaks alone.
 PIECES = r" ?\d{1,3}| ?[A-Za-z]+| ?[^\sA-Za-z\d]|\s"
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-LARGEST = 999
 
 
 class StudentShape(Settings):
@@ -33,6 +32,7 @@ class StudentShape(Settings):
     intermediate: int = Field(384, ge=8)
     layers: int = Field(4, ge=1)
     heads: int = Field(4, ge=1)
+    numbers: int = Field(999, ge=0, le=999)  # up to here a number is one token, with the blank before it
     positions: int = Field(512, ge=16)  # tokens of the longest conversation
     seed: int = 0
 
@@ -40,13 +40,13 @@ class StudentShape(Settings):
 def make_student(folder: Path, shape: StudentShape, texts: Iterable[str] = ()) -> Path:
     """Write a student with random weights, tokenizer and chat template to `folder`, and return it; the same shape, the same bytes.
 
-    The tokenizer is trained on `texts` besides the numbers to 999 and the ASCII characters: every word in them is one token.
+    The tokenizer is trained on `texts` besides the numbers and the ASCII characters: every word in them is one token.
     Raises UserError where it does not come back from the disk as it was written.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = _tokenizer([*texts, *_numbers()])
+    tokenizer = _tokenizer([*texts, *_signs(), f" {' '.join(map(str, range(shape.numbers + 1)))}"])
     torch.manual_seed(shape.seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -92,9 +92,8 @@ def _tokenizer(texts: list[str]) -> Any:
     return tokenizer
 
 
-def _numbers() -> list[str]:
-    numbers = [str(n) for n in range(LARGEST + 1)]
-    return ["user assistant", " ".join(numbers), "\n".join(numbers), "0 " + " ".join("+-*/=():;,!.?"), *"+-*/=():;,!.?"]
+def _signs() -> list[str]:
+    return ["user assistant", "0 " + " ".join("+-*/=():;,!.?"), *"+-*/=():;,!.?"]
 
 
 def _check_round_trip(folder: Path, made: Any) -> None:

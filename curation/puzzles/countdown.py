@@ -18,6 +18,7 @@ from curation.puzzles.final_answer import Final, final_answers
 from curation.records import Problem, Verdict, canonical_json, content_id, problem
 
 VERSION = "countdown 1"
+OPERATORS = "+-*/"
 Style = Literal["words", "terse"]
 Part = Literal["all", "train", "new-puzzles", "new-targets"]
 _MAX_STEP = 1_000  # a person's head, and a small model's, holds products up to here
@@ -102,10 +103,12 @@ def generate(
     max_number: int = 99,
     style: Style = "words",
     part: Part = "all",
+    operators: str = OPERATORS,
 ) -> Iterator[Problem]:
     """`count` different puzzles with whole numbers from 1 to `max_number`; the first ones do not depend on `count`.
 
-    Style terse says only "Make 62 of 12 7 3 40", for students trained from random weights; parts are those of `part_of`.
+    Style terse says only "Make 62 of 12 7 3 40", for students trained from random weights; parts are those of `part_of`. With
+    fewer `operators` each is solvable by these alone; others may be used all the same.
     Each is solvable in whole, positive steps with every number used once; its gold is such an expression. Raises
     UserError for impossible settings, and when 20,000 draws in a row give no new puzzle.
     """
@@ -119,11 +122,11 @@ def generate(
     for found in range(count):
         for _ in range(_MAX_TRIES):
             numbers = [rng.randint(1, max_number) for _ in range(rng.randint(min_numbers, max_numbers))]
-            term = _draw(rng, numbers)
+            term = _draw(rng, numbers, operators)
             name = key(numbers, term.value)
             if min_target <= term.value <= max_target and name not in seen and part in ("all", part_of(numbers, term.value)):
                 seen.add(name)
-                yield _problem(rng, numbers, term, style)
+                yield _problem(rng, numbers, term, style, operators)
                 break
         else:
             raise UserError(
@@ -132,19 +135,21 @@ def generate(
             )
 
 
-def _draw(rng: random.Random, numbers: list[int]) -> Term:
+def _draw(rng: random.Random, numbers: list[int], operators: str) -> Term:
     """A random tree of steps over all the numbers, its intermediate values kept within reach of a head."""
     terms = [Term(n) for n in numbers]
     while len(terms) > 1:
         left = terms.pop(rng.randrange(len(terms)))
         right = terms.pop(rng.randrange(len(terms)))
-        terms.append(rng.choice([t for t in steps(left, right) if t.value <= _MAX_STEP or t.operator in "+-"]))
+        made = [t for t in steps(left, right) if t.operator in operators and (t.value <= _MAX_STEP or t.operator in "+-")]
+        terms.append(rng.choice(made or steps(left, right)[:1]))  # equal numbers have no difference: then their sum
     return terms[0]
 
 
-def _problem(rng: random.Random, numbers: list[int], term: Term, style: Style) -> Problem:
+def _problem(rng: random.Random, numbers: list[int], term: Term, style: Style, operators: str) -> Problem:
     task, rule = rng.choice(_TASKS), rng.choice(_RULES)
     terse = style == "terse"
+    told = {"style": style, "operators": operators} if terse else {}
     return problem(
         prompt=terse_prompt(numbers, term.value) if terse else prompt(numbers, term.value, task=task, rule=rule),
         answer=expression(term),
@@ -152,7 +157,7 @@ def _problem(rng: random.Random, numbers: list[int], term: Term, style: Style) -
         source="countdown",
         source_id=key(numbers, term.value),
         license="apache-2.0",
-        meta=canonical_json({"numbers": numbers, "target": term.value} | ({"style": style} if terse else {})),
+        meta=canonical_json({"numbers": numbers, "target": term.value} | told),
     )
 
 

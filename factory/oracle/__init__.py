@@ -45,8 +45,10 @@ def _tell(problem: Problem, rng: random.Random) -> Told:
     meta = json.loads(problem.meta)
     if problem.domain == "countdown":
         numbers, target = _countdown(problem, meta)
-        terse = meta.get("style") == "terse"
-        return countdown_terse.tell(numbers, target) if terse else countdown_search.tell(numbers, target, rng)
+        if meta.get("style") == "terse":
+            allowed = meta.get("operators", countdown_terse.OPERATORS)
+            return countdown_terse.tell(numbers, target, "".join(o for o in countdown_terse.OPERATORS if o in allowed))
+        return countdown_search.tell(numbers, target, rng)
     if problem.domain == "knights-and-knaves":
         return knights_search.tell(_knights(problem, meta), rng)
     raise UserError(
