@@ -243,3 +243,8 @@ def test_no_preset_is_untested() -> None:
 
 def _names() -> Iterator[str]:
     yield from (p.stem.removeprefix("sft-") for p in (CONFIGS / "training").glob("sft-*.yaml"))
+
+
+@pytest.mark.parametrize("said", ["on", "off", "auto"])
+def test_the_words_of_a_switch_are_taken_from_the_command_line(said: str) -> None:
+    assert load(SftSettings, (f"liger={said}",)).liger == said  # YAML reads on and off as truths

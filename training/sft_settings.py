@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from training.settings import Settings
 
@@ -38,6 +38,11 @@ class SftSettings(Settings):
     save_every_steps: int = Field(100, ge=1)  # a killed training goes on from the last of these
     chat_template: str | None = None  # a .jinja file, for a student that has none or should not keep its own
     pad_token: str | None = None  # for a student that pads with the token that ends a turn
+
+    @field_validator("liger", mode="before")
+    @classmethod
+    def _on(cls, said: object) -> object:
+        return {True: "on", False: "off"}[said] if isinstance(said, bool) else said  # YAML reads on and off as truths
 
     @model_validator(mode="after")
     def _fits(self) -> SftSettings:
