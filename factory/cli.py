@@ -29,10 +29,10 @@ def cli() -> None:
 
 @cli.command("list")
 def list_recipes() -> None:
-    """Show the recipes, with what each needs and yields."""
-    from factory.describe import recipe_table
+    """Show the recipes of build and the pipelines of run, with what each needs and yields."""
+    from factory.describe import pipeline_table, recipe_table
 
-    click.echo(recipe_table())
+    click.echo(f"{recipe_table()}\n\npipelines, for factory run:\n\n{pipeline_table()}")
 
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:

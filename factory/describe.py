@@ -13,7 +13,9 @@ import yaml
 
 from cards.markdown import visible
 from cards.push import PushResult
+from curation.files import read_yaml
 from factory.ledger import SHARD_ROWS
+from factory.pipeline import pipeline_names, sizes_of
 from factory.recipe import CONFIGS, Recipe, load_recipe, recipe_names
 from factory.teachers import parse_teacher
 
@@ -26,6 +28,18 @@ def recipe_table() -> str:
         lines = [load_recipe(name).description, f"needs  {header['Needs']}", f"yields {header['Yield']}"]
         body = "\n".join(textwrap.fill(line, 96, initial_indent="    ", subsequent_indent="           ") for line in lines)
         parts.append(f"{name}\n{body}")
+    return "\n\n".join(parts)
+
+
+def pipeline_table() -> str:
+    """Name, sizes and description of each pipeline, with the Needs and Yield lines of its header."""
+    parts = []
+    for name in pipeline_names():
+        path = CONFIGS / "pipelines" / f"{name}.yaml"
+        header = _header(path)
+        lines = [str(read_yaml(path)["description"]), f"needs  {header['Needs']}", f"yields {header['Yield']}"]
+        body = "\n".join(textwrap.fill(line, 96, initial_indent="    ", subsequent_indent="           ") for line in lines)
+        parts.append(f"{name} ({', '.join(sizes_of(name))})\n{body}")
     return "\n\n".join(parts)
 
 

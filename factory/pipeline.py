@@ -117,7 +117,8 @@ class Loaded(NamedTuple):
 
 def pipeline_names() -> list[str]:
     """The shipped pipelines, each once, whatever its sizes."""
-    found = [p.stem for p in sorted((CONFIGS / "pipelines").glob("*.yaml"))]
+    files = sorted((CONFIGS / "pipelines").glob("*.yaml"))
+    found = [p.stem for p in files if "pipeline" in read_yaml(p)]  # recipes of a pipeline's own lie beside it
     return [name for name in found if not any(name.startswith(f"{other}-") for other in found)]
 
 
