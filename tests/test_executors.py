@@ -75,8 +75,8 @@ def sent(server: FaultServer, tag: str) -> int:
 
 
 def jobs(runs: Path) -> list[list[int]]:
-    """The shards that each call has sent to tasks."""
-    told = [json.loads(path.read_text()) for path in sorted((runs / ".tasks").glob("*/job.json"))]
+    """The shards that each call has sent to tasks, oldest call first; a run's name begins with no date."""
+    told = [json.loads(p.read_text()) for p in sorted((runs / ".tasks").glob("*/job.json"), key=lambda p: p.stat().st_mtime_ns)]
     return [[shard[0] for task in job["tasks"] for shard in task] for job in told]
 
 
