@@ -186,13 +186,17 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
 
 def references(stage: Stage) -> list[str]:
     """The stages that a stage takes something from, in order and once."""
-    values = stage.model_dump(exclude={"name", "does", "set"}).values()
-    texts = [t for value in values for t in (value if isinstance(value, list) else [value]) if isinstance(t, str)]
-    texts += [str(value) for value in stage.set.values()]
-    return list(dict.fromkeys(name for text in texts for name in REFERENCE.findall(text) if _is_reference(text)))
+    named = (name for text in texts(stage.model_dump()) if is_reference(text) for name in REFERENCE.findall(text))
+    return list(dict.fromkeys(named))
 
 
-def _is_reference(text: str) -> bool:
+def texts(value: Any) -> list[str]:
+    """Every text in a value of YAML, however deep."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [value] if isinstance(value, str) else [text for one in inside for text in texts(one)]
+
+
+def is_reference(text: str) -> bool:
     """`@rl` and `hf:@rl`, but not the `@` of an endpoint, `openai:MODEL@URL`."""
     return text.startswith("@") or ":@" in text
 

@@ -50,13 +50,20 @@ def perform(stage: Stage, folder: Path, context: Context) -> Left:
 
 def assignments(values: dict[str, Any], context: Context) -> list[str]:
     """`set:` as KEY=VALUE; a reference or a `./` in a value becomes a path."""
-    shown = {key: placed(value, context) if isinstance(value, str) else value for key, value in values.items()}
-    return [f"{key}={json.dumps(value)}" for key, value in shown.items()]
+    return [f"{key}={json.dumps(_placed_inside(value, context))}" for key, value in values.items()]
+
+
+def _placed_inside(value: Any, context: Context) -> Any:
+    if isinstance(value, dict):
+        return {key: _placed_inside(one, context) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_placed_inside(one, context) for one in value]
+    return placed(value, context) if isinstance(value, str) else value
 
 
 def placed(text: str, context: Context) -> str:
     """A value with folders in the places of its references, and `./` from the pipeline's own folder."""
-    if text.startswith("@") or ":@" in text:
+    if pipeline.is_reference(text):
         return pipeline.REFERENCE.sub(lambda found: str(context.folders[found[1]]), text)
     head, colon, tail = text.rpartition(":")
     return f"{head}{colon}{context.home / tail.removeprefix('./')}" if tail.startswith("./") else text
@@ -64,8 +71,7 @@ def placed(text: str, context: Context) -> str:
 
 def files_of(stage: Stage, home: Path) -> list[Path]:
     """The files beside the pipeline that a stage reads: their bytes are part of its key."""
-    values = [v for value in stage.model_dump().values() for v in (value if isinstance(value, list) else [value])]
-    tails = [v.rpartition(":")[2] for v in [*values, *stage.set.values()] if isinstance(v, str)]
+    tails = [text.rpartition(":")[2] for text in pipeline.texts(stage.model_dump())]
     return [home / tail.removeprefix("./") for tail in tails if tail.startswith("./")]
 
 

@@ -166,6 +166,26 @@ def test_killed_in_a_stage_it_goes_on_and_leaves_the_same(tmp_path: Path) -> Non
     assert digests[0] == digests[1] and records[1]["state"] == "done"
 
 
+SHORT = {
+    "s1": ("weak.set.epochs=1", "distill.set.epochs=1"),
+    "limo": ("distill.set.epochs=1",),
+    "tinyzero": ("base.set.epochs=1", "rl.set.rollouts=1"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHORT)
+def test_the_other_tiny_sizes_run_from_end_to_end(name: str, tmp_path: Path) -> None:
+    """With an epoch and a rollout of each: what they learn is told in their headers."""
+    folder = run_pipeline(load_pipeline(name, "tiny", SHORT[name]), runs=tmp_path, out=None, workers=1, command="")
+    record = json.loads((folder / RECORD).read_text())
+    assert record["state"] == "done"
+    compared = record["stages"][-1]["facts"]["suites"]["tiny"]["against"]
+    assert compared["stage"] in {e["name"] for e in record["stages"]} and len(compared["interval"]) == 2
+    selected = [e["facts"]["examples"] for e in record["stages"] if e["name"] == "select"]
+    assert selected == ([] if name == "tinyzero" else [700])
+
+
 @pytest.mark.slow
 def test_r1_at_its_tiny_size_rises_from_stage_to_stage(tmp_path: Path) -> None:
     """The whole of R1 with half a million random weights; the pass rate on held-out puzzles rises."""
