@@ -1,6 +1,7 @@
 """From random weights to a student that solves 4-number countdown: oracle traces, its own verified traces, GRPO; in ten minutes.
 
-    PYTHONPATH=. python tests/benchmarks/countdown_student.py --out tests/benchmarks/results/countdown_student.json
+    PYTHONPATH=. python tests/benchmarks/countdown_student.py --make-puzzles 300000 --puzzles P.npy  # beforehand, on any machine
+    PYTHONPATH=. python tests/benchmarks/countdown_student.py --puzzles P.npy --out tests/benchmarks/results/countdown_student.json
     PYTHONPATH=. python tests/benchmarks/countdown_student.py --tiny --device cpu --out /tmp/student.json  # a smoke test, 3 minutes
     PYTHONPATH=. python tests/benchmarks/countdown_student.py --plot tests/benchmarks/results/countdown_student.json  # its picture
 
@@ -27,7 +28,20 @@ from typing import Any, NamedTuple
 from countdown_learning import Learner
 from countdown_picture import draw_picture
 from countdown_sampling import TransformersSampler, VllmSampler
-from countdown_traces import ANY_STEP, Kind, Puzzle, Row, Tellers, answer_text, check_rendering, draw, encode_row, prompt_text
+from countdown_traces import (
+    ANY_STEP,
+    Kind,
+    Puzzle,
+    Row,
+    Tellers,
+    answer_text,
+    check_rendering,
+    draw,
+    encode_row,
+    load_puzzles,
+    prompt_text,
+    save_puzzles,
+)
 
 from curation.puzzles.countdown import terse_prompt
 from curation.verify import verify_all
@@ -60,9 +74,9 @@ class Plan(NamedTuple):
 
 FULL = Plan(
     kind=Kind(4, 99, 10, 100),
-    shape=StudentShape(hidden=512, intermediate=1536, layers=10, heads=8, positions=512),
-    tellers=12,
-    max_tokens=470,
+    shape=StudentShape(hidden=512, intermediate=1536, layers=10, heads=8, positions=640),
+    tellers=6,
+    max_tokens=560,
     tested=1000,
     test_samples=4,
     pass_tokens=65_536,
@@ -77,26 +91,27 @@ FULL = Plan(
     grpo_rate=1e-4,
 )
 TINY = FULL._replace(
-    kind=Kind(3, 12, 10, 40),
-    shape=StudentShape(positions=160),
+    kind=Kind(3, 15, 1, 30, "-+"),
+    shape=StudentShape(hidden=96, intermediate=192, layers=3, numbers=60, positions=128),
     tellers=1,
-    max_tokens=90,
+    max_tokens=64,
     tested=200,
     test_samples=2,
-    pass_tokens=6_000,
-    sft_s=75.0,
-    sft_rate=3e-3,
+    pass_tokens=12_000,
+    sft_s=60.0,
+    sft_rate=4e-3,
     sampling_s=12.0,
     chunk=128,
     again_rate=1e-3,
     grpo_s=40.0,
     grpo_prompts=32,
-    grpo_rate=2e-4,
+    grpo_rate=3e-4,
 )
 SAMPLES = 8  # of a prompt in GRPO
 DRAWN = 4  # of a puzzle in rejection sampling
 HEAT = 0.8  # temperature there: traces a little surer than the student teach it to be surer
 KEPT = 2  # shortest verified traces of a puzzle
+KEPT_BACK = 20_000  # puzzles of a file that no trace is told of
 
 
 class Run:
@@ -110,6 +125,12 @@ class Run:
         self.result |= {"plan": _plan_facts(plan), "stages": []}
         self.correct: dict[str, list[list[bool]]] = {}
         self.previous = ""
+        self.kept_back: list[Puzzle] = []  # of those drawn beforehand, for rejection sampling
+
+    def fresh(self, count: int) -> list[Puzzle]:
+        """Training puzzles that no trace was told of."""
+        taken, self.kept_back = self.kept_back[:count], self.kept_back[count:]
+        return taken or [draw(self.rng, self.plan.kind, "train") for _ in range(count)]
 
     def elapsed(self) -> float:
         return time.monotonic() - self.began
@@ -139,12 +160,17 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of every time of training and sampling")
     parser.add_argument("--eager", action="store_true", help="vLLM without compilation and CUDA graphs")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--puzzles", type=Path, metavar="NPY", help="training puzzles drawn beforehand; without, they are drawn")
+    parser.add_argument("--make-puzzles", type=int, metavar="N", help="only draw N of them into --puzzles")
     parser.add_argument("--plot", type=Path, help="only redraw the picture of this result")
     options = parser.parse_args()
     if options.plot:
         draw_picture(options.plot)
         return
     plan = TINY if options.tiny else FULL
+    if options.make_puzzles:
+        save_puzzles(options.puzzles, options.make_puzzles, plan.kind, options.seed)
+        return
     times = {name: getattr(plan, name) * options.scale for name in ("sft_s", "sampling_s", "grpo_s")}
     run = Run(
         plan._replace(**times, shape=plan.shape.model_copy(update={"seed": options.seed})),
@@ -153,12 +179,14 @@ def main() -> None:
         options.limit_s,
     )
     run.rng = random.Random(options.seed)
-    make_student(run.folder / "start", run.plan.shape, ["Make of have try so"])
+    make_student(run.folder / "start", run.plan.shape, ["Make of", "have", "need", "try", "so"])
     check_rendering(run.folder / "start", plan.kind)
     engine = None
     if options.device == "cuda":
         engine = VllmSampler(run.folder / "start", _end_id(run.folder / "start"), plan.shape.positions, eager=options.eager)
-    tellers = Tellers(plan.tellers, run.folder / "start", plan.kind, options.seed)
+    given = load_puzzles(options.puzzles, options.seed) if options.puzzles else []
+    run.kept_back, given = given[:KEPT_BACK], given[KEPT_BACK:]
+    tellers = Tellers(plan.tellers, run.folder / "start", plan.kind, options.seed, given)
     try:
         stages(run, engine, tellers)
     finally:
@@ -188,7 +216,9 @@ def stages(run: Run, engine: VllmSampler | None, tellers: Tellers) -> None:
     test(run, learner, sampler, tests, "oracle traces", told)
 
     kept, hard, facts = rejection(run, learner, sampler)
-    facts |= learner.imitate(kept, plan.again_epochs, plan.again_rate)
+    # As many of the oracle's beside them: alone they teach short searches, since what is solved is what is easy.
+    mixed = [*kept, *run.rng.sample(learner.told, min(len(learner.told), max(len(kept), 10_000)))]
+    facts |= learner.imitate(mixed, plan.again_epochs, plan.again_rate)
     test(run, learner, sampler, tests, "own verified traces", facts)
 
     reserve = 2.0 * run.result["stages"][-1]["test_s"] + 5.0
@@ -242,7 +272,7 @@ def rejection(run: Run, learner: Learner, sampler: Any) -> tuple[list[Row], list
     asked = right = 0
     until = time.monotonic() + run.plan.sampling_s
     while time.monotonic() < until:
-        puzzles = [draw(run.rng, run.plan.kind, "train") for _ in range(run.plan.chunk)]
+        puzzles = run.fresh(run.plan.chunk)
         rows = completions(run, learner, sampler, puzzles, DRAWN, HEAT, run.rng.randrange(1 << 30))
         for puzzle, own, judged in zip(puzzles, rows, verdicts(learner, puzzles, rows), strict=True):
             good = sorted((r for r, v in zip(own, judged, strict=True) if v.outcome == "correct"), key=lambda r: len(r.ids))
@@ -333,10 +363,12 @@ def parity(run: Run, learner: Learner) -> str:
     puzzles = [draw(run.rng, run.plan.kind, "train") for _ in range(50)]
     cases = []
     for puzzle in puzzles:
-        row = encode_row(learner.encoder, prompt_text(puzzle), answer_text(puzzle))
+        row = encode_row(learner.encoder, prompt_text(puzzle), answer_text(puzzle, run.plan.kind))
         asked = {"role": "user", "content": terse_prompt(list(puzzle.numbers), puzzle.target)}
         learned = [n >= row.start for n in range(len(row.ids))]
-        cases.append(Case([asked, {"role": "assistant", "content": answer_text(puzzle)}], Rendered(row.ids.tolist(), learned)))
+        cases.append(
+            Case([asked, {"role": "assistant", "content": answer_text(puzzle, run.plan.kind)}], Rendered(row.ids.tolist(), learned))
+        )
     found = check(cases, folder)
     return "passed" if not found else "; ".join(f"{f.kind}: {f.cause}" for f in found)
 
