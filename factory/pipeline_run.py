@@ -159,22 +159,31 @@ def plan_text(loaded: Loaded, *, runs: Path, out: Path | None) -> str:
 
 
 def pipeline_summary(folder: Path) -> str:
-    """What every stage left, in lines for a person."""
+    """What every stage left, in lines for a person; the scores of the examinations below, as one table."""
     record = _read(folder)
     lines = [f"{record['name']} {record['size']}: {record['state']}"]
     for entry in record["stages"]:
         told = ", ".join(f"{k} {v:,.4g}" for k, v in entry["facts"].items() if isinstance(v, int | float))
         lines.append(f"{entry['name']:<22} {entry['does']:<8} {entry['seconds'] or 0:>7,.1f} s  {told}".rstrip())
-        lines += [f"{'':<24}{line}" for line in _scores(entry["facts"].get("suites", {}))]
+    examined = [e for e in record["stages"] if e["facts"].get("suites")]
+    suites = dict.fromkeys(name for entry in examined for name in entry["facts"]["suites"])
+    lines += [line for name in suites for line in _scores(name, examined)]
     return "\n".join([*lines, f"in {folder}; {RECORD} has it all"])
 
 
-def _scores(suites: dict[str, Any]) -> list[str]:
-    lines = []
-    for name, found in suites.items():
-        low, high = found["interval"]
-        line = f"{name}: pass@1 {found['pass@1']:.1%} ({low:.1%} to {high:.1%}) on {found['questions']:,} questions"
-        if gap := found["against"]:
-            line += f"; against {gap['stage']} {gap['difference']:+.1%}, p = {gap['p_value']:.2g}"
+def _scores(suite: str, examined: list[Entry]) -> list[str]:
+    """pass@1 of every examination on a suite, and what it gains over the one it is held against."""
+    found = {entry["name"]: entry["facts"]["suites"][suite] for entry in examined if suite in entry["facts"]["suites"]}
+    questions = " or ".join(f"{count:,}" for count in sorted({one["questions"] for one in found.values()}))
+    head = f"{'stage':<22} {'pass@1':>7} {'95 percent':>17} {'rise':>8} {'95 percent':>17} {'p':>8}  over"
+    lines = ["", f"{suite}: {questions} questions; rises are paired, question by question", head]
+    for name, one in found.items():
+        line = f"{name:<22} {one['pass@1']:>7.1%} {_ends(one['interval'], ''):>17}"
+        if gap := one["against"]:
+            line += f" {gap['difference']:>+8.1%} {_ends(gap['interval'], '+'):>17} {gap['p_value']:>8.2g}  {gap['stage']}"
         lines.append(line)
-    return lines
+    return [*lines, ""]
+
+
+def _ends(interval: list[float], sign: str) -> str:
+    return " to ".join(f"{end:{sign}.1%}" for end in interval)

@@ -19,7 +19,7 @@ from curation.errors import UserError
 from factory.cli import cli
 from factory.describe import _header, pipeline_table
 from factory.pipeline import load_pipeline, pipeline_names, references, sizes_of
-from factory.pipeline_run import RECORD, plan_text, run_pipeline
+from factory.pipeline_run import RECORD, pipeline_summary, plan_text, run_pipeline
 from factory.recipe import CONFIGS, load_recipe
 
 PUZZLES = {"source.count": 30, "source.max_numbers": 3, "clean.near_duplicates": None}
@@ -132,6 +132,23 @@ def test_every_file_has_its_header_and_every_size_loads(path: Path) -> None:
         for stage in pipeline.stages:
             if stage.does == "build" and not stage.recipe.startswith("./"):
                 load_recipe(stage.recipe)
+
+
+def test_a_run_ends_with_a_table_of_what_every_stage_gains(tmp_path: Path) -> None:
+    gap = {"stage": "at-start", "method": "paired_bootstrap", "difference": 0.27, "interval": [0.225, 0.318], "p_value": 1e-4}
+    first = {"file": "tiny.json", "questions": 150, "pass@1": 0.0, "interval": [0.0, 0.025], "against": None}
+    second = {**first, "pass@1": 0.27, "interval": [0.225, 0.318], "against": gap}
+    stages = [
+        {"name": "start", "does": "make", "seconds": 1.25, "facts": {"parameters": 312_480}},
+        {"name": "at-start", "does": "eval", "seconds": 2.0, "facts": {"suites": {"tiny": first}}},
+        {"name": "after-sft", "does": "eval", "seconds": 2.0, "facts": {"suites": {"tiny": second}}},
+    ]
+    (tmp_path / RECORD).write_text(json.dumps({"name": "mine", "size": "tiny", "state": "done", "stages": stages}))
+    said = [line.split() for line in pipeline_summary(tmp_path).splitlines()]
+    assert ["stage", "pass@1", "95", "percent", "rise", "95", "percent", "p", "over"] in said
+    assert ["at-start", "0.0%", "0.0%", "to", "2.5%"] in said
+    assert ["after-sft", "27.0%", "22.5%", "to", "31.8%", "+27.0%", "+22.5%", "to", "+31.8%", "0.0001", "at-start"] in said
+    assert ["start", "make", "1.2", "s", "parameters", "3.125e+05"] in said
 
 
 def test_the_list_shows_pipelines_with_their_sizes() -> None:
