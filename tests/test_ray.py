@@ -1,9 +1,10 @@
-"""Builds on a Ray cluster of two nodes, for real: the same bytes, also where a worker is killed."""
+"""Builds on a Ray cluster of two nodes, for real: the same bytes, also where a worker or a whole node is killed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from fault_server import serve_faults
@@ -30,8 +32,8 @@ import ray
 from ray.cluster_utils import Cluster
 small = {"num_cpus": 1, "object_store_memory": 80 << 20, "memory": 3 << 30, "include_dashboard": False}
 cluster = Cluster(initialize_head=True, head_node_args=small)
-cluster.add_node(num_cpus=1, object_store_memory=80 << 20, memory=3 << 30)
-print(cluster.address, flush=True)
+second = cluster.add_node(num_cpus=1, object_store_memory=80 << 20, memory=3 << 30)
+print(second.all_processes["raylet"][0].process.pid, cluster.address, flush=True)
 sys.stdin.read()
 cluster.shutdown()
 """
@@ -44,9 +46,14 @@ build(Recipe.model_validate_json(sys.argv[1]), runs=Path(sys.argv[2]), workers=2
 """
 
 
+class Nodes(NamedTuple):
+    environment: dict[str, str]  # in which the cluster is found
+    second: int  # the process that is the second node; all that runs there is below it
+
+
 @contextlib.contextmanager
-def two_nodes(folder: Path) -> Iterator[dict[str, str]]:
-    """A cluster of two nodes with a CPU each; gives the environment in which it is found."""
+def two_nodes(folder: Path) -> Iterator[Nodes]:
+    """A cluster of two nodes with a CPU each."""
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     pipe = subprocess.PIPE
     with (folder / "ray.txt").open("w") as errors:
@@ -55,10 +62,10 @@ def two_nodes(folder: Path) -> Iterator[dict[str, str]]:
         )
         assert process.stdout is not None and process.stdin is not None
         with process.stdout, process.stdin:
-            address = next((line.strip() for line in process.stdout if ":" in line and " " not in line.strip()), "")
-            assert address, (folder / "ray.txt").read_text()
+            told = next((found for line in process.stdout if (found := re.fullmatch(r"(\d+) (\S+:\d+)\n", line))), None)
+            assert told, (folder / "ray.txt").read_text()
             try:
-                yield {**environment, "RAY_ADDRESS": address}
+                yield Nodes({**environment, "RAY_ADDRESS": told[2]}, int(told[1]))
             finally:
                 process.stdin.close()
                 process.wait(timeout=60)
@@ -80,15 +87,32 @@ def _parent(process: int) -> int:
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def kill_one_of_each(runs: Path, killed: list[int], over: threading.Event) -> None:
-    """SIGKILL first for a task, then for the pool's process above one, then for an actor, each once it has sampled a while."""
-    while len(killed) < 3 and not over.wait(0.1):
+def _below(process: int) -> set[int]:
+    """A process and all that it has started, through however many others."""
+    above = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            above[int(path.parent.name)] = _parent(int(path.parent.name))
+    found, grown = {process}, True
+    while grown:
+        more = {child for child, parent in above.items() if parent in found} - found
+        found, grown = found | more, bool(more)
+    return found
+
+
+def kill_one_of_each(runs: Path, second: int, killed: list[int], over: threading.Event) -> None:
+    """SIGKILL for a task, then the pool's process above one, then an actor, then a node with all on it, each amid its sampling."""
+    while len(killed) < 4 and not over.wait(0.1):
         for chain in parents(runs):
             journals = list((runs / ".samples").glob(f"*-{chain[0]}-0.jsonl"))
-            if journals and journals[0].stat().st_size > 10_000 and len(killed) < 3:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(chain[len(killed)], signal.SIGKILL)
-                    killed.append(chain[len(killed)])
+            if not journals or journals[0].stat().st_size < 10_000 or len(killed) == 4:
+                continue
+            victims = {chain[len(killed)]} if len(killed) < 3 else _below(second)
+            if len(killed) < 3 or chain[0] in victims:
+                for victim in victims:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(victim, signal.SIGKILL)
+                killed.append(second if len(killed) == 3 else chain[len(killed)])
                 time.sleep(0.5)
 
 
@@ -100,22 +124,22 @@ def test_two_nodes_make_the_bytes_of_one_process_whoever_is_killed(tmp_path: Pat
     with serve_faults() as server:
         asked = asking(tmp_path / "p", server.url, prompts)
         whole = untimed(build(asked, runs=tmp_path / "one"))
-        with two_nodes(tmp_path) as environment:
-            killer = threading.Thread(target=kill_one_of_each, args=(runs, killed, over))
+        with two_nodes(tmp_path) as nodes:
+            killer = threading.Thread(target=kill_one_of_each, args=(runs, nodes.second, killed, over))
             killer.start()
             try:
                 command = [sys.executable, "-c", BUILD, asked.model_dump_json(), str(runs)]
-                done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300)
+                done = subprocess.run(command, capture_output=True, text=True, env=nodes.environment, cwd=ROOT, timeout=300)
             finally:
                 over.set()
                 killer.join()
         assert done.returncode == 0, done.stderr
-        assert len(killed) == 3
+        assert len(killed) == 4 and killed[3] == nodes.second
         (run,) = runs.glob("openr1-math-*")
         found = untimed(run)
         assert found.keys() == whole.keys() and [name for name in found if found[name] != whole[name]] == []
         assert len(journal.read_journal(runs / ".samples")) == 900
-        assert 900 <= sent(server, "nodes") - 900 <= 900 + 4 * 3  # each of two tasks has half of the eight connections
+        assert 900 <= sent(server, "nodes") - 900 <= 900 + 4 * 4  # each of two tasks has half of the eight connections
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence() -> None:
