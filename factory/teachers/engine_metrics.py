@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import aiohttp
 
 from factory.limiter import Pressure
+from factory.teachers.endpoint import Endpoint
+
+EVERY_S = 2.0
+FINDING_S = 0.25  # from 16 to 1,024 in flight in a second and a half
 
 # vLLM's names (docs, "Production metrics"); the second name of a cell is that of versions before 0.10.
 _NAMES = {
@@ -14,6 +21,25 @@ _NAMES = {
     "preemptions": ("vllm:num_preemptions_total", "vllm:num_preemptions"),
     "generated_tokens": ("vllm:generation_tokens_total", "vllm:generation_tokens"),
 }
+
+
+async def follow(session: aiohttp.ClientSession, endpoint: Endpoint, silence_s: float, cut_short: Callable[[], None]) -> None:
+    """Ask a local engine how full it is, for as long as it says so, and call `cut_short` when it made no token for `silence_s`."""
+    loop, generated = asyncio.get_running_loop(), -1.0
+    while endpoint.metrics_url:
+        pressure = await read(session, endpoint.metrics_url)
+        if pressure is None and endpoint.engine_moved_at is None and endpoint.has_answered:
+            return  # no such engine
+        now = loop.time()
+        if pressure is not None:
+            endpoint.limiter.feel(now, pressure)
+            if pressure.generated_tokens != generated or endpoint.engine_moved_at is None or not pressure.running:
+                endpoint.engine_moved_at, generated = now, pressure.generated_tokens
+        if endpoint.engine_moved_at is not None and now - endpoint.engine_moved_at > silence_s:
+            endpoint.engine_moved_at = now
+            if not endpoint.streams:
+                cut_short()
+        await asyncio.sleep(FINDING_S if endpoint.limiter.is_finding() else EVERY_S)
 
 
 async def read(session: aiohttp.ClientSession, url: str) -> Pressure | None:

@@ -29,8 +29,6 @@ LONGEST_WAIT_S = 600.0  # a server that asks for more (a daily quota) is not wai
 CONNECT_S = 30.0
 TICK_S = 0.1
 DOWN_S = 20.0  # an endpoint that cannot be reached is left alone for so long where there is another
-METRICS_S = 2.0
-FINDING_S = 0.25  # from 16 to 1,024 in flight in a second and a half
 CRASHED_S = 0.5
 
 
@@ -78,7 +76,7 @@ class Sender:
         connector = aiohttp.TCPConnector(limit=0)  # the limiters bound what is in flight
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=1 << 18) as session:
             self._session = session
-            helpers = [asyncio.create_task(self._tick()), *(asyncio.create_task(self._metrics(e)) for e in self.endpoints)]
+            helpers = [asyncio.create_task(self._tick()), *(asyncio.create_task(self._follow(e)) for e in self.endpoints)]
             self._pump()
             await self._over.wait()
             for task in (*helpers, *self._tasks):
@@ -281,20 +279,9 @@ class Sender:
             self._count()
             self._pump()
 
-    async def _metrics(self, endpoint: Endpoint) -> None:
-        """Ask a local engine how full it is, for as long as it says so."""
-        generated = -1.0
-        while endpoint.metrics_url:
-            pressure = await engine_metrics.read(self._session, endpoint.metrics_url)
-            if pressure is None and endpoint.engine_moved_at is None and endpoint.has_answered:
-                return  # no such engine
-            now = self._loop.time()
-            if pressure is not None:
-                endpoint.limiter.feel(now, pressure)
-                if pressure.generated_tokens != generated or endpoint.engine_moved_at is None or not pressure.running:
-                    endpoint.engine_moved_at, generated = now, pressure.generated_tokens
-            if endpoint.engine_moved_at is not None and now - endpoint.engine_moved_at > self.sampling.timeout_s:
-                endpoint.engine_moved_at = now
-                for task in () if endpoint.streams else tuple(self._tasks):
-                    task.cancel()
-            await asyncio.sleep(FINDING_S if endpoint.limiter.is_finding() else METRICS_S)
+    async def _follow(self, endpoint: Endpoint) -> None:
+        await engine_metrics.follow(self._session, endpoint, self.sampling.timeout_s, self._cut_short)
+
+    def _cut_short(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
