@@ -69,7 +69,7 @@ def _near(store: Store, request: Request, wanted: dict[str, Any]) -> Iterator[tu
             t = sample.trace
             identity = Identity(
                 model=t.teacher,
-                revision=t.revision,
+                revision=sample.asked.get("revision", t.revision),
                 endpoint=sample.asked.get("endpoint", t.endpoint),
                 template=sample.asked.get("template", ""),
                 sampling=json.loads(t.sampling),

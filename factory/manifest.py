@@ -94,7 +94,9 @@ def _cost(recipe: Recipe, pieces: Pieces) -> dict[str, Any] | None:
     if price is None:
         return None
     prompt, completion = (sum(j.traces.facts[f"{kind}_tokens"] for j in pieces.judged) for kind in ("prompt", "completion"))
-    return {"usd": round((prompt * price.input_usd + completion * price.output_usd) / 1e6, 6), "price": price._asdict()}
+    usd = round((prompt * price.input_usd + completion * price.output_usd) / 1e6, 6)
+    # Of a server that counts no tokens the cost is not known; what was spent is guessed by the length ("spent").
+    return {"usd": usd if completion else None, "price": price._asdict()}
 
 
 def _rounds(pieces: Pieces) -> list[dict[str, int]]:

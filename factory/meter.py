@@ -8,9 +8,11 @@ from typing import NamedTuple
 from curation.records import Trace
 from factory.prices import Price
 from factory.purse import Counts, Purse
+from factory.sampling import Answer
 
 TEMPLATE_TOKENS = 64  # a chat template's own, at most: the longest default system prompt of a Qwen model has 20
 USUAL_SHARE = 0.25  # tokens of a byte, in English
+LONGEST_TOKEN = 128  # bytes: runs of spaces, in the vocabularies of Llama 3 and Qwen
 
 
 class Spent(NamedTuple):
@@ -141,6 +143,19 @@ class Meter:
     def _counts(self, worst: Spent) -> Counts:
         promised = self.promised_prompt + worst.prompt_tokens, self.promised_completion + worst.completion_tokens
         return Counts(self.prompt_tokens, self.completion_tokens, self.answers, *promised)
+
+
+def told_or_guessed(answer: Answer, worst: Spent) -> Spent:
+    """What an answer is counted with: the server's own figures, or the length of its texts where it gives none that can be.
+
+    Servers that leave `usage` out, or say 0, would otherwise cost nothing, and no budget would ever be reached.
+    """
+    size = sum(len(text.encode()) for text in (answer.text, answer.reasoning) if text)
+    completion = answer.completion_tokens or 0
+    if completion * LONGEST_TOKEN < size:
+        completion = round(size * USUAL_SHARE)
+    asked = 0 if answer.finish == "error" and not size else round(worst.prompt_tokens * USUAL_SHARE)
+    return Spent(asked if answer.prompt_tokens is None else answer.prompt_tokens, completion)
 
 
 def worst_case(characters_utf8: int, max_tokens: int) -> Spent:

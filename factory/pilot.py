@@ -17,7 +17,7 @@ from curation.errors import UserError
 from curation.records import Problem, Trace, content_id
 from factory import cleaning, teachers, tracing
 from factory.journal import Store
-from factory.meter import Meter
+from factory.meter import USUAL_SHARE, Meter
 from factory.prices import Price
 from factory.recipe import Recipe
 from factory.rounds import NO_LIMIT, on_cut, price_for
@@ -105,8 +105,8 @@ def scale(recipe: Recipe, problems: int, traces: list[Trace], meter: Meter, seco
         groups.setdefault(trace.problem_id, []).append(trace)
     # Of each problem: prompt tokens, answer tokens and seconds of all its samples. The build is a draw of problems.
     prompt, completion, seconds_each = (
-        np.array([sum(getattr(t, name) or 0 for t in group) for group in groups.values()], dtype=float)
-        for name in ("prompt_tokens", "completion_tokens", "seconds")
+        np.array([sum(map(of_one, group)) for group in groups.values()], dtype=float)
+        for of_one in (lambda t: t.prompt_tokens or 0, _completion_tokens, lambda t: t.seconds or 0.0)
     )
     values, price = recipe.sample, meter.price
     cut = on_cut(values)
@@ -128,6 +128,13 @@ def scale(recipe: Recipe, problems: int, traces: list[Trace], meter: Meter, seco
         cut=sum(t.finish == "length" for t in traces) / len(traces),
         tokens_per_s=meter.completion_tokens / seconds if seconds else 0.0,
     )
+
+
+def _completion_tokens(trace: Trace) -> float:
+    """As the server counted them; of one that does not, a guess by the length."""
+    if trace.completion_tokens is not None:
+        return trace.completion_tokens
+    return USUAL_SHARE * len(f"{trace.reasoning or ''}{trace.answer_text}".encode())
 
 
 def _dollars(prompt_tokens: float, completion_tokens: float, price: Price) -> float:

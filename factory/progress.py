@@ -12,7 +12,8 @@ PLAIN_EVERY_S = 10.0  # a log file of a ten-hour run stays under 4,000 lines
 
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    bar = "\r\033[K" if sys.stderr.isatty() else ""  # what stands there without an end is written again
+    print(f"{bar}{line}", file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[T], what: str, total: int | None, unit: str) -> Iterator[T]:

@@ -86,17 +86,23 @@ class Answer(NamedTuple):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float | None = None  # of the attempt that succeeded, without waiting for a turn
+    model: str | None = None  # as the server calls what has answered
     error: str | None = None  # why the answer is not to be used, when finish is "error"
 
 
 def answered(request: Request, identity: Identity, answer: Answer) -> Trace:
-    """The trace of an answer; thinking comes from the reasoning field, else from the text (`curation.thinking`)."""
+    """The trace of an answer; thinking comes from the reasoning field, else from the text (`curation.thinking`).
+
+    A server that says it answered with another model than it was asked for is taken at its word: an alias stands for one version
+    today and for another next month, so the name is the trace's revision where none is known.
+    """
     reasoning, text = _parts(request, answer)
+    other = answer.model if answer.model != identity["model"] else None
     return trace(
         problem_id=request.problem_id,
         index=request.index,
         teacher=identity["model"],
-        revision=identity["revision"],
+        revision=identity["revision"] or other or "",
         endpoint=identity["endpoint"],
         sampling=canonical_json(identity["sampling"]),
         reasoning=reasoning,
@@ -182,7 +188,7 @@ def asked_of(request: Request, identity: Identity) -> dict[str, Any]:
         "template": identity.get("template", ""),
         "endpoint": identity["endpoint"],
     }
-    return {name: value for name, value in asked.items() if value}
+    return {**{name: value for name, value in asked.items() if value}, "revision": identity["revision"]}
 
 
 def _by_key(requests: Iterable[Request], identity: Identity) -> dict[str, list[Request]]:

@@ -136,7 +136,7 @@ async def _listening(port: int) -> Any:
 def completion(content: str | None, *, finish: str | None = "stop", usage: Any = None, **message: str | None) -> dict[str, Any]:
     usage = {"prompt_tokens": 7, "completion_tokens": 11, "total_tokens": 18} if usage is None else usage
     choice = {"index": 0, "message": {"role": "assistant", "content": content, **message}, "finish_reason": finish}
-    return {"id": "x", "object": "chat.completion", "model": "faulty", "choices": [choice], "usage": usage}
+    return {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}
 
 
 async def _misbehave(fault: str, request: web.Request, body: dict[str, Any], prompt: str) -> web.StreamResponse:
@@ -215,7 +215,8 @@ def _chunks(body: dict[str, Any], whole: dict[str, Any]) -> list[bytes]:
         text = choice["message"].get(name) or ""
         size = max(1, -(-len(text) // 8))
         deltas += [{name: text[at : at + size]} for at in range(0, len(text), size)]
-    events = [{"choices": [{"index": 0, **({"delta": d} if chat else {"text": d.get("content", "")})}]} for d in deltas]
+    named = {"model": whole["model"]} if "model" in whole else {}
+    events = [{**named, "choices": [{"index": 0, **({"delta": d} if chat else {"text": d.get("content", "")})}]} for d in deltas]
     last = {"delta": {}} if chat else {"text": ""}
     events.append({"choices": [{"index": 0, **last, "finish_reason": choice["finish_reason"]}]})
     if body.get("stream_options", {}).get("include_usage"):
@@ -224,6 +225,7 @@ def _chunks(body: dict[str, Any], whole: dict[str, Any]) -> list[bytes]:
 
 
 async def _answer(request: web.Request, body: dict[str, Any], whole: dict[str, Any]) -> web.StreamResponse:
+    whole["model"] = whole.get("model") or body["model"]
     if "stream" in body:
         return await _stream(request, body, whole, "")
     if "prompt" in body:
@@ -291,6 +293,10 @@ def _body(fault: str, prompt: str) -> bytes:
         "overloaded": completion("", finish="insufficient_system_resource"),
         "miscounted": completion("It is 2.", usage={"prompt_tokens": "many", "completion_tokens": 10**30}),
         "uncounted": completion("It is 2.", usage=[]),
+        "undercounted": completion(LONG, usage={"prompt_tokens": 7, "completion_tokens": 1}),
+        "uncounted-long": completion(LONG, usage=[]),
+        "wrong-model": {**completion("It is 2."), "model": "a-cheaper-one"},
+        "no-model": {**completion("It is 2."), "model": ["none"]},
         "surrogate": completion("half an emoji: \ud83d, a whole one: \U0001f600"),
         "error-in-200": {"error": {"message": "provider returned an error"}},
     }

@@ -47,6 +47,16 @@ def test_it_says_field_by_field_why(tmp_path: Path, server: FaultServer) -> None
     assert sent(server, "cached") == 2
 
 
+def test_a_model_that_answers_under_another_name_is_reused_all_the_same(tmp_path: Path, server: FaultServer) -> None:
+    asked = recipe(tmp_path, server.url, ["wrong-model 2 of alias"])
+    run = build(asked, runs=tmp_path / "runs")
+    assert pl.read_parquet(run / "traces" / "*.parquet")["revision"].to_list() == ["a-cheaper-one"]
+    problem = pl.read_parquet(run / "problems" / "*.parquet")["id"][0]
+    assert explain(asked, tmp_path / "runs", problem, 0).startswith("reused: ")
+    told = explain(asked, tmp_path / "runs", problem, 1)
+    assert lines(told, "differs") == {"index"}, told
+
+
 def test_mistakes_are_one_sentence(tmp_path: Path, server: FaultServer) -> None:
     asked = recipe(tmp_path, server.url, hard("mistakes", 1, 1))
     with pytest.raises(UserError, match="holds no run"):

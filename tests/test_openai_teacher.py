@@ -90,6 +90,32 @@ def test_a_server_that_miscounts_has_still_answered(server: FaultServer, plan: s
     assert (trace.answer_text, trace.prompt_tokens, trace.completion_tokens) == ("It is 2.", None, None)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("plan", "tokens"), [("uncounted-long", (22, 3762)), ("undercounted", (7, 3762)), ("400", (0, 0))])
+def test_what_a_server_does_not_count_is_guessed_so_that_a_budget_holds(
+    server: FaultServer, plan: str, tokens: tuple[int, int], stream: bool
+) -> None:
+    meter = Meter()
+    sampling = FAST.model_copy(update={"stream": stream, "max_tokens": 4096})
+    (trace,) = openai.sample([asked := request(plan)], model="m", url=server.url, sampling=sampling, meter=meter)
+    guessed = 0 if tokens[0] in (0, 7) else round((len(asked.messages[0]["content"]) + 64) / 4)
+    assert meter.completion_tokens == tokens[1] and meter.prompt_tokens == (guessed or tokens[0])
+    assert trace.completion_tokens == {"uncounted-long": None, "undercounted": 1, "400": None}[plan]  # what it said stays
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_server_that_answers_with_another_model_is_told_once_and_recorded(
+    server: FaultServer, capsys: pytest.CaptureFixture[str], stream: bool
+) -> None:
+    traces = ask(server, "wrong-model", "wrong-model", "ok", "no-model", sampling=FAST.model_copy(update={"stream": stream}))
+    assert [t.revision for t in traces] == ["a-cheaper-one", "a-cheaper-one", "", ""]
+    assert {t.teacher for t in traces} == {"faulty"}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"{server.url}/v1 was asked for 'faulty' and answers as 'a-cheaper-one': the traces' revision says so"
+    )  # fmt: skip
+
+
 def test_half_an_emoji_can_be_stored(server: FaultServer) -> None:
     (trace,) = ask(server, "surrogate")
     assert trace.answer_text == "half an emoji: \ufffd, a whole one: \U0001f600"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,6 +77,13 @@ def test_what_broke_off_in_the_pilot_is_in_the_price() -> None:
     traces = drawn(random.Random(0), 40)
     without, with_lost = (scale(asked, 400, traces, meter, 10.0).tokens.middle for meter in (whole, torn))
     assert with_lost == pytest.approx(1.25 * without)
+
+
+def test_a_server_that_counts_no_tokens_is_priced_by_the_length_of_its_answers() -> None:
+    counted = drawn(random.Random(0), 40)
+    silent = [dataclasses.replace(t, completion_tokens=None, answer_text="word" * (t.completion_tokens or 0)) for t in counted]
+    asked = load_recipe("openr1-math")
+    assert scale(asked, 400, silent, Meter(), 10.0).tokens == scale(asked, 400, counted, Meter(), 10.0).tokens
 
 
 def test_a_pilot_is_sampled_once_and_the_build_does_not_buy_it_again(tmp_path: Path, server: FaultServer) -> None:

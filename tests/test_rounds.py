@@ -147,6 +147,18 @@ def test_a_budget_stops_cleanly_keeps_all_and_the_next_call_goes_on(tmp_path: Pa
     assert sent(server, "budget") == 40
 
 
+def test_a_budget_holds_where_the_server_counts_no_tokens(tmp_path: Path, server: FaultServer) -> None:
+    prompts = [f"uncounted-long {n} of silent number {n}" for n in range(40)]
+    priced = ("sample.max_tokens=4000", "sample.price.input_usd=1", "sample.price.output_usd=1")
+    wanted = recipe(tmp_path, server.url, prompts, *priced)
+    with pytest.raises(UserError, match="the budget is reached after"):
+        build(wanted, runs=tmp_path / "runs", budget=Budget(tokens=50_000))
+    assert 11 <= sent(server, "silent") <= 13  # of 3,782 tokens, guessed by the length
+    manifest = json.loads((build(wanted, runs=tmp_path / "runs") / "manifest.json").read_text())
+    assert manifest["cost"]["usd"] is None and manifest["tokens"]["completion"] is None
+    assert manifest["spent"]["teacher"]["completion_tokens"] == 40 * 3762
+
+
 def test_a_budget_in_dollars_needs_a_price_and_the_manifest_has_the_cost(tmp_path: Path, server: FaultServer) -> None:
     prompts = hard("dollars", *[1] * 10)
     priced = ("sample.price.input_usd=1", "sample.price.output_usd=10", "sample.max_tokens=150")
@@ -220,6 +232,8 @@ def test_failed_requests_are_asked_again_by_the_next_build(tmp_path: Path, serve
     wanted = recipe(tmp_path, server.url, prompts)
     run = build(wanted, runs=tmp_path / "runs")
     assert funnel(run)["sound"]["dropped"] == {"request_failed": 1}
+    assert build(wanted, runs=tmp_path / "runs") == run
+    assert funnel(run)["sound"]["dropped"] == {} and sent(server, "failing") == 4  # and the others are not
 
 
 def start(folder: Path, url: str, prompts: list[str]) -> subprocess.Popen[str]:

@@ -21,6 +21,7 @@ from factory.teachers.streamed import Pieces
 
 BACK_OFF_S = 2.0  # doubled with each attempt: five retries span about a minute, the period of most rate limits
 LONGEST_BACK_OFF_S = 60.0
+LONGEST_NAME = 200  # characters of a model's name
 QUOTED_CHARACTERS = 300  # of what a server says of its failure
 
 
@@ -93,7 +94,7 @@ def streamed_answer(pieces: Pieces, seconds: float, secret: str) -> Answer | Fai
     if pieces.finish is None:
         return Failure("again", f"the stream was cut after {characters:,} characters", 200, None, pieces.count)
     message = _Message(content="".join(pieces.text), reasoning_content="".join(pieces.reasoning) or None)
-    return _answer(message, pieces.finish, pieces.usage, seconds, pieces.count)
+    return _answer(message, pieces.finish, pieces.usage, seconds, pieces.count, pieces.model)
 
 
 def back_off_s(attempts: int, asked_s: float | None) -> float:
@@ -162,6 +163,7 @@ class _Choice(BaseModel):
 class _Completion(BaseModel):
     choices: list[_Choice] = Field(min_length=1)
     usage: Any = None
+    model: Any = None
 
 
 _FINISH: dict[str | None, Finish] = {"stop": "stop", "eos_token": "stop", "length": "length"}  # eos_token: TGI
@@ -179,7 +181,7 @@ def read_answer(content: bytes, seconds: float, secret: str) -> Answer | Failure
     message = choice.message or (None if choice.text is None else _Message(content=choice.text))
     if message is None:
         return Failure("again", nothing + _quote(content, secret), 200)
-    return _answer(message, choice.finish_reason, completion.usage, seconds, None)
+    return _answer(message, choice.finish_reason, completion.usage, seconds, None, completion.model)
 
 
 def _completion(content: bytes) -> _Completion:
@@ -189,7 +191,7 @@ def _completion(content: bytes) -> _Completion:
         return _Completion.model_validate(json.loads(content))
 
 
-def _answer(message: _Message, reason: str | None, usage: Any, seconds: float, pieces: int | None) -> Answer | Failure:
+def _answer(message: _Message, reason: str | None, usage: Any, seconds: float, pieces: int | None, model: Any) -> Answer | Failure:
     finish = _FINISH.get(reason, "error")
     error = None if finish != "error" else f"finish_reason {reason!r}"
     completion_tokens = _tokens(usage, "completion_tokens")
@@ -203,6 +205,7 @@ def _answer(message: _Message, reason: str | None, usage: Any, seconds: float, p
         completion_tokens=completion_tokens,
         seconds=seconds,
         error=error,
+        model=_storable(model)[:LONGEST_NAME] if isinstance(model, str) else None,
     )
 
 

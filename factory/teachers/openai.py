@@ -22,6 +22,7 @@ from curation.errors import UserError
 from curation.records import Trace
 from factory.limiter import Limiter
 from factory.meter import Meter
+from factory.progress import say
 from factory.sampling import Identity, Request, Sampling, effective
 from factory.teachers.endpoint import Endpoint, Watch
 from factory.teachers.sending import Outcome, Sender
@@ -58,9 +59,12 @@ def sample(
     endpoints = [_endpoint(one, sampling) for one in url.split(",")]
     said = effective(sampling, ignored(model, endpoints[0].public))
     known = identity or Identity(model=model, revision="", endpoint=endpoints[0].public, sampling=said)
-    failures_in_a_row = 0
+    failures_in_a_row, told = 0, {known["revision"]}
     with contextlib.closing(_outcomes(endpoints, iter(requests), known, sampling, meter or Meter(), watch, stop, keep)) as outcomes:
         for trace, failure in outcomes:
+            if trace.revision not in told:
+                told.add(trace.revision)
+                say(f"{trace.endpoint} was asked for {model!r} and answers as {trace.revision!r}: the traces' revision says so")
             yield trace
             failures_in_a_row = 0 if failure is None else failures_in_a_row + (failure.kind != "request")
             if failure and failures_in_a_row >= GIVE_UP_AFTER:

@@ -18,7 +18,7 @@ import aiohttp
 
 from curation.errors import UserError
 from curation.records import Trace
-from factory.meter import Meter, Spent, worst_case
+from factory.meter import Meter, Spent, told_or_guessed, worst_case
 from factory.sampling import Answer, Identity, Request, Sampling, answered, effective
 from factory.teachers import chat_completion, engine_metrics
 from factory.teachers.chat_completion import Call, Failure
@@ -245,11 +245,10 @@ class Sender:
         self._loop.call_at(at, self._pump)
 
     def _deliver(self, job: _Job, endpoint: Endpoint, reply: Answer, failure: Failure | None) -> None:
-        used = Spent(reply.prompt_tokens or 0, reply.completion_tokens or 0)
         self.meter.answers += failure is None
         self.meter.cut += reply.finish == "length"
         self.meter.failed += failure is not None
-        self.meter.settle(job.worst, used)
+        self.meter.settle(job.worst, told_or_guessed(reply, job.worst))
         identity: Identity = {**self.identity, "endpoint": endpoint.public}
         self.deliver(Outcome(answered(job.request, identity, reply), failure))
 

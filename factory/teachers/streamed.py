@@ -20,6 +20,7 @@ class Pieces:
         self.reasoning: list[str] = []
         self.finish: str | None = None
         self.usage: Any = None
+        self.model: Any = None  # as the server calls what answers
         self.problem: str | None = None  # what the server says went wrong, or what of the stream is none
         self.count = 0  # pieces of text: at least that many tokens have been paid for
         self._rest = b""
@@ -40,6 +41,8 @@ class Pieces:
             event = json.loads(data)
             if event.get("error"):
                 self.problem = json.dumps(event["error"], ensure_ascii=False)
+            if event.get("model"):
+                self.model = event["model"]
             if event.get("usage"):
                 self.usage = event["usage"]
             if event.get("choices"):
