@@ -163,6 +163,8 @@ async def _misbehave(fault: str, request: web.Request, body: dict[str, Any], pro
     if fault.isdecimal():
         said = f"{'no ' * 88}{request.headers.get('Authorization', 'key')}"  # over the edge of what is quoted
         return web.json_response({"error": {"message": said}}, status=int(fault))
+    if fault == "429-quota":
+        return web.json_response({"error": {"message": "see your plan " * 30, "code": "insufficient_quota"}}, status=429)
     if fault.startswith("429-after-"):
         return web.Response(status=429, headers={"Retry-After": fault.removeprefix("429-after-")})
     if fault == "429-date":  # a date has whole seconds: this is between one and two seconds away

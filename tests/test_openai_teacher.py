@@ -15,7 +15,7 @@ from curation.errors import UserError
 from curation.records import Trace
 from factory.meter import Meter
 from factory.sampling import Request, Sampling, effective
-from factory.teachers import chat_completion, openai
+from factory.teachers import chat_completion, openai, patience
 from factory.teachers.wording import request_body
 
 FAST = Sampling(max_tokens=64, retries=3, timeout_s=5)
@@ -181,7 +181,13 @@ def test_a_filtered_answer_is_no_answer(server: FaultServer) -> None:
 
 @pytest.mark.parametrize(
     ("plan", "wanted"),
-    [("401", "set FACTORY_API_KEY"), ("403", "FACTORY_API_KEY"), ("404", "serves 'faulty'"), ("redirect", "URL")],
+    [
+        ("429-quota", "see to its balance"),
+        ("401", "set FACTORY_API_KEY"),
+        ("403", "FACTORY_API_KEY"),
+        ("404", "serves 'faulty'"),
+        ("redirect", "URL"),
+    ],
 )
 def test_an_endpoint_that_refuses_from_the_start_ends_it_at_once(server: FaultServer, plan: str, wanted: str) -> None:
     with pytest.raises(UserError, match=wanted) as caught:
@@ -204,6 +210,24 @@ def test_an_endpoint_that_goes_down_for_good_ends_it_after_twenty(server: FaultS
         for trace in openai.sample(requests, model="m", url=server.url, sampling=once):
             traces.append(trace)
     assert [t.finish for t in traces] == ["stop"] + ["error"] * 20
+
+
+@pytest.mark.parametrize("before", [[], ["ok"]])
+def test_an_endpoint_that_refuses_for_too_long_ends_it(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch, before: list[str]
+) -> None:
+    monkeypatch.setattr(patience, "LATER_S" if before else "FIRST_S", 0.3)
+    endless = Sampling(max_tokens=8, retries=10_000)
+    with pytest.raises(UserError, match=r"^\d+ attempts in \d s have all failed, the last at .*: answered 500: .* is kept$"):
+        list(openai.sample([request(p) for p in [*before, *["500"] * 5]], model="m", url=server.url, sampling=endless))
+
+
+def test_a_few_failures_or_an_answer_that_may_still_come_do_not_end_it() -> None:
+    asked = patience.Patience()
+    assert not any(asked.ends(now, lambda: now) for now in range(0, 300, 20))  # fifteen attempts in five minutes
+    asked.heard()
+    assert not any(asked.ends(now, lambda: now) for now in range(300, 900, 2))  # ten minutes beside answers that came before
+    assert not asked.ends(902, lambda: 299) and asked.ends(904, lambda: 301)
 
 
 def test_prompts_refused_one_by_one_never_end_it(server: FaultServer) -> None:

@@ -58,8 +58,7 @@ async def attempt(call: Call, body: dict[str, Any]) -> Answer | Failure:
             call.url, data=to_json(body), headers=call.headers, allow_redirects=False, timeout=call.timeout
         ) as response:
             if response.status != 200:
-                said = _quote(await response.read(), call.secret)
-                return _refusal(response.status, response.headers.get("Retry-After"), said, "stream" in body)
+                return _refusal(response.status, response.headers.get("Retry-After"), await response.read(), call.secret, body)
             call.accepted()
             if response.content_type != "text/event-stream":  # one that does not know `stream` answers whole
                 return read_answer(await response.read(), time.monotonic() - began, call.secret)
@@ -119,9 +118,12 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
     return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
 
 
-def _refusal(status: int, retry_after: str | None, said: str, streaming: bool) -> Failure:
+def _refusal(status: int, retry_after: str | None, content: bytes, secret: str, asked: dict[str, Any]) -> Failure:
+    said = _quote(content, secret)
     why = f"answered {status}: {said}"
-    if streaming and status in (400, 422, 501) and "stream" in said.lower():
+    if status == 429 and b"insufficient_quota" in content:  # OpenAI's word for an account without money: no wait helps
+        return Failure("endpoint", why, status)
+    if "stream" in asked and status in (400, 422, 501) and "stream" in said.lower():
         return Failure("streaming", why, status)
     if status in (408, 409, 425, 429) or status >= 500:
         return Failure("again", why, status, retry_after_s(retry_after, datetime.now(UTC)))

@@ -23,7 +23,8 @@ from factory.sampling import Answer, Identity, Request, Sampling, answered, effe
 from factory.teachers import chat_completion, engine_metrics
 from factory.teachers.chat_completion import Call, Failure
 from factory.teachers.endpoint import PASSING, Endpoint, Watch, load_of
-from factory.teachers.wording import first_refusal, request_body
+from factory.teachers.patience import Patience
+from factory.teachers.wording import first_refusal, nothing_but_failures, request_body
 
 LONGEST_WAIT_S = 600.0  # a server that asks for more (a daily quota) is not waited for
 CONNECT_S = 30.0
@@ -64,7 +65,8 @@ class Sender:
         self._numbers = count()
         self._held: Request | None = None  # pulled, and too dear for what is left of the budget
         self._exhausted = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], float] = {}  # when each started
+        self._patience = Patience()
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
         self._said = effective(sampling)
@@ -157,8 +159,8 @@ class Sender:
             self.meter.failed_over += 1
         endpoint.limiter.started(now)
         task = self._loop.create_task(self._attempt(job, endpoint, now))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = now
+        task.add_done_callback(self._tasks.pop)
 
     # One attempt, and what becomes of it.
 
@@ -175,6 +177,7 @@ class Sender:
 
     def _call(self, endpoint: Endpoint) -> Call:
         def accepted() -> None:
+            self._patience.heard()
             endpoint.limiter.accepted(self._loop.time())
 
         # Where the engine shows that it is at work, an answer that is not streamed may be silent until it is whole.
@@ -195,6 +198,7 @@ class Sender:
     def _settle(self, job: _Job, endpoint: Endpoint, reply: Answer | Failure, started_at: float) -> None:
         now = self._loop.time()
         if isinstance(reply, Answer):
+            self._patience.heard()
             endpoint.has_answered = True
             failure = Failure("request", reply.error or "") if reply.finish == "error" else None
             self._deliver(job, endpoint, reply, failure)
@@ -212,8 +216,16 @@ class Sender:
             self._try_again(job, now)
         elif crashed:
             self._try_again(job, now + CRASHED_S)
-        elif not self._useless(endpoint, reply, job, now):
+        elif not self._useless(endpoint, reply, job, now) and not self._all_fail(endpoint, reply, now):
             self._retry_or_give_up(job, endpoint, reply, now)
+
+    def _all_fail(self, endpoint: Endpoint, reply: Failure, now: float) -> bool:
+        this = asyncio.current_task()
+        oldest = min((at for task, at in self._tasks.items() if task is not this), default=now)
+        if reply.kind == "request" or not self._patience.ends(now, oldest):
+            return False
+        self._end(UserError(nothing_but_failures(reply, endpoint.public, self._patience.failures, self._patience.so_long_s(now))))
+        return True
 
     def _useless(self, endpoint: Endpoint, reply: Failure, job: _Job, now: float) -> bool:
         """Deal with an endpoint that cannot be reached or refuses whatever it is asked."""

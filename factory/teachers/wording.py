@@ -25,11 +25,19 @@ def request_body(request: Request, model: str, sampling: Sampling, said: dict[st
     return {"model": model, "messages": messages, "continue_final_message": True, "add_generation_prompt": False, **values}
 
 
+def nothing_but_failures(last: Failure, endpoint: str, attempts: int, seconds: float) -> str:
+    return (
+        f"{attempts} attempts in {seconds:.0f} s have all failed, the last at {endpoint}: {last.why}; "
+        "wanted an answer: mend the endpoint and run again, what was sampled is kept"
+    )
+
+
 def first_refusal(failure: Failure, endpoint: str, model: str) -> str:
     wanted = {
         401: "a key it accepts: set FACTORY_API_KEY",
         402: "an account with money: see to its balance",
         403: "a key with the right to this model: set FACTORY_API_KEY",
+        429: "an account with money or quota left: see to its balance",
         404: f"a chat completions endpoint that serves {model!r}: check the URL and the model's name",
         None: "a server: start it or correct the URL",
     }
