@@ -14,17 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curation.shingles import U64
+from curation.glance import LINE_CHARACTERS, RUN, Glance, run_hashes
 
-_RUN = 20  # words; open-r1's repetition penalty counts runs too (rewards.py), Demystifying Long CoT has 40 tokens
 _MAX_REPEATED = 0.5  # share of runs, or of characters in lines, that stood before; a solution stated twice is just under
 _MAX_REPEATED_LONG = 0.25  # share of runs, in a text of _LONG_WORDS or more
 _LONG_WORDS = 600
 _MAX_TIMES = 8  # one run so often, with _LEAST_REPEATED of all runs repeated, is a loop that the model left again
 _LEAST_REPEATED = 0.15
-_POWERS = {n: np.uint64(pow(0x9E3779B97F4A7C15, n, 2**64)) for n in (1, 2, 4, 8, 16)}  # base of the polynomial hash of runs
+_WORD_CHARACTERS = 15  # on average; longer ones are Chinese or one endless formula, and characters are counted instead
 _LEAST_WORDS = 100  # under this a share says little
-_LINE_CHARACTERS = 20  # shorter lines repeat by nature: \\[, "So", a sum's next step (Gopher, 2112.11446, table A1)
 _TAIL_WORDS = 3_000  # how much of the end is searched for a loop; the longest period seen was 636 words
 _TAIL_REPEATS = 3
 _TAIL_LEAST_WORDS = 60
@@ -56,6 +54,7 @@ def trace_fault(
     require_thinking: bool,
     max_repeated: float = _MAX_REPEATED,
     max_repeated_long: float = _MAX_REPEATED_LONG,
+    glance: Glance | None = None,
 ) -> str | None:
     """A short reason why a trace must not be trained on, None if nothing is wrong; in time linear in the text.
 
@@ -73,13 +72,26 @@ def trace_fault(
         return "empty_answer" if reasoning is None or not reasoning.strip() else "unclosed_thought"
     if require_thinking and (reasoning is None or not reasoning.strip()):
         return "missing_thinking"
-    parts = [answer_text] if reasoning is None else [reasoning, answer_text]
-    text = "\n".join(parts)
-    if "\ufffd\ufffd" in text or "\0" in text or _special(text) or _THINK_TAG.search(answer_text):
+    text = whole_text(reasoning, answer_text)
+    marked = (glance is None or glance.marks) and _special(text)
+    if marked or "\ufffd\ufffd" in text or "\0" in text or _THINK_TAG.search(answer_text):
         return "broken_text"
-    if any(map(_tail_loops, parts)) or _loops(text, max_repeated, max_repeated_long):
+    calm = glance is not None and _is_calm(text, glance, max_repeated, max_repeated_long)
+    if _tail_loops(reasoning or "") or _tail_loops(answer_text) or _one_character(text):
         return "repetitive"
-    return None
+    return "repetitive" if not calm and _loops(text, max_repeated, max_repeated_long) else None
+
+
+def whole_text(reasoning: str | None, answer_text: str) -> str:
+    """What is searched for faults."""
+    return answer_text if reasoning is None else f"{reasoning}\n{answer_text}"
+
+
+def _is_calm(text: str, glance: Glance, most: float, most_long: float) -> bool:
+    """Whether what a glance tells is enough to say that nothing loops."""
+    if len(text) >= _WORD_CHARACTERS * glance.words:  # characters are counted then
+        return False
+    return glance.words < _LEAST_WORDS or (glance.runs < min(most, most_long, _LEAST_REPEATED) and glance.lines < most)
 
 
 def _special(text: str) -> bool:
@@ -91,8 +103,6 @@ def _is_error(text: str) -> bool:
 
 
 def _loops(text: str, most: float, most_long: float) -> bool:
-    if _one_character(text):
-        return True
     units = _units(text)
     if len(units) < _LEAST_WORDS:
         return False
@@ -110,7 +120,7 @@ def _one_character(text: str) -> bool:
 def _units(text: str) -> list[str]:
     """Words, or characters where hardly anything is divided by spaces (Chinese, one endless formula)."""
     found = text.split()
-    return found if len(text) < 15 * len(found) else [character for character in text if character not in _DIVIDERS]
+    return found if len(text) < _WORD_CHARACTERS * len(found) else [character for character in text if character not in _DIVIDERS]
 
 
 class Runs(NamedTuple):
@@ -121,15 +131,12 @@ class Runs(NamedTuple):
 def repeated_runs(units: Sequence[str]) -> Runs:
     """How much of a text consists of runs of 20 words that stood in it before.
 
-    Runs are compared by 64-bit hashes, built by doubling: 1, 2, 4, 8, 16 and 16 + 4 words.
+    Runs are compared by 64-bit hashes.
     """
-    if len(units) < _RUN:
+    if len(units) < RUN:
         return Runs(0.0, 0)
     one = np.fromiter(map(hash, units), np.int64, count=len(units)).view(np.uint64)
-    two = _joined(one, one, 1)
-    four = _joined(two, two, 2)
-    eight = _joined(four, four, 4)
-    runs = _joined(_joined(eight, eight, 8), four, 16)
+    runs = run_hashes(one)
     runs.sort()
     fresh = np.flatnonzero(runs[1:] != runs[:-1]) + 1
     if len(fresh) == len(runs) - 1:
@@ -138,14 +145,9 @@ def repeated_runs(units: Sequence[str]) -> Runs:
     return Runs(1 - len(times) / len(runs), int(times.max()))
 
 
-def _joined(left: U64, right: U64, distance: int) -> U64:
-    """Hash of each run that starts with `left` and goes on with the run of `right` that starts `distance` words later."""
-    return left[: len(right) - distance] * _POWERS[distance] + right[distance : distance + len(left)]
-
-
 def repeated_lines(text: str) -> float:
     """Share of the characters of lines that stood in the text before, in [0, 1]; short lines do not count."""
-    lines = [line for line in map(str.strip, text.split("\n")) if len(line) >= _LINE_CHARACTERS]
+    lines = [line for line in map(str.strip, text.split("\n")) if len(line) >= LINE_CHARACTERS]
     total = sum(map(len, lines))
     return 1 - sum(map(len, set(lines))) / total if total else 0.0
 

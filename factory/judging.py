@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from curation.files import write_table
-from curation.quality import trace_fault
+from curation.glance import Glance, glances
+from curation.quality import trace_fault, whole_text
 from curation.records import Problem, Trace, Verdict, from_frame
 from curation.verify import verifier_versions, verify_all
 from factory.judge import PROMPT_VERSION, Case, Judge, opinions
@@ -46,7 +47,8 @@ def judge_shard(store: Path, wanted: Traces, shard: Shard, traces: Piece, worker
     def work(folder: Path) -> Facts:
         golds = {p.id: (p.answer, p.domain) for p in problems_of(shard)}
         found = traces_of(traces)
-        faults = [_fault(t, wanted) for t in found]
+        seen = glances(whole_text(t.reasoning, t.answer_text) for t in found)
+        faults = [_fault(t, wanted, glance) for t, glance in zip(found, seen, strict=True)]
         sound = [t for t, fault in zip(found, faults, strict=True) if fault is None]
         items = ((golds[t.problem_id][0], t.answer_text, golds[t.problem_id][1]) for t in sound)
         verdicts = track(verify_all(items, workers=workers), "verify", len(sound), "traces")
@@ -100,10 +102,11 @@ def is_correct(row: Mapping[str, Any]) -> bool:
     return bool(row["outcome"] == "correct" or row["judge"] == "equivalent")
 
 
-def _fault(trace: Trace, wanted: Traces) -> str | None:
+def _fault(trace: Trace, wanted: Traces, glance: Glance) -> str | None:
     if wanted.max_characters and len(trace.reasoning or "") + len(trace.answer_text) > wanted.max_characters:
         return "too_long"
-    return trace_fault(trace.reasoning, trace.answer_text, trace.finish, trace.error, require_thinking=wanted.require_thinking)
+    texts = trace.reasoning, trace.answer_text
+    return trace_fault(*texts, trace.finish, trace.error, require_thinking=wanted.require_thinking, glance=glance)
 
 
 def _row(trace: Trace, fault: str | None, verdict: Verdict | None) -> tuple[str | None, ...]:

@@ -3,7 +3,8 @@ import time
 
 import pytest
 
-from curation.quality import repeated_lines, repeated_runs, trace_fault
+from curation.glance import glances
+from curation.quality import repeated_lines, repeated_runs, trace_fault, whole_text
 
 SENTENCES = [
     "First I write down what is known about the two trains and their speeds.",
@@ -113,3 +114,44 @@ def test_time_is_linear_whatever_the_text(piece: str) -> None:
     start = time.perf_counter()
     _fault("4", piece * (2_000_000 // len(piece)))
     assert time.perf_counter() - start < 20
+
+
+def test_a_glance_says_no_less_than_reading_and_changes_no_fault() -> None:
+    draw = random.Random(7)
+    letters = [
+        *"abcdefgh",
+        *" " * 6,
+        "\n",
+        "\t",
+        "\x0b",
+        "\x1c",
+        "\x85",
+        "\xa0",
+        "\u2003",
+        "\u2028",
+        "\u3000",
+        "é",
+        "中",
+        "😀",
+        "\ud800",
+        "<",
+        "|",
+        ">",
+    ]
+    blocks = ["".join(draw.choices(letters, k=draw.randint(1, 120))) for _ in range(60)]
+    marks = ["", "", "", "<|im_end|>", "<｜User｜>", "[INST]", "<</SYS>>", "<end_of_turn>", "\0", "\ufffd\ufffd"]
+    pairs = []
+    for _ in range(600):
+        some = draw.sample(blocks, draw.randint(1, 12))
+        parts = [*draw.choices(some, k=draw.randint(1, 60)), draw.choice(marks)]
+        draw.shuffle(parts)
+        pairs.append((draw.choice(["\n", " ", ""]).join(parts), draw.choice(["4", "It is 4."])))
+    texts = [whole_text(*pair) for pair in pairs]
+    found = list(glances(texts))
+    assert [glance.words for glance in found] == [len(text.split()) for text in texts]
+    for text, glance in zip(texts, found, strict=True):
+        assert glance.runs >= repeated_runs(text.split()).share - 1e-9
+        assert glance.lines >= repeated_lines(text) - 1e-9
+    faults = [trace_fault(*pair, "stop", None, require_thinking=False) for pair in pairs]
+    assert faults == [trace_fault(*p, "stop", None, require_thinking=False, glance=g) for p, g in zip(pairs, found, strict=True)]
+    assert {None, "broken_text", "repetitive"} == set(faults)
