@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import pairwise
 
-from curation.normalise import is_word, tokens
+from curation.normalise import is_word, spelled, tokens, tokens_of
 from curation.shingles import hash_text
 
 # The two lowest bits of a token's hash say what the token is good for.
@@ -122,6 +122,7 @@ def deciding(found: Sequence[str]) -> list[str]:
     ]
 
 
+@functools.lru_cache(maxsize=10_000)  # 1 MB: signs, numbers and the words of one line of work
 def _decides(token: str) -> bool:
     if token.isalpha() and token.isascii():
         return token in _MEANING or (len(token) == 1 and token not in _ARTICLES)
@@ -142,23 +143,39 @@ def same_question(one: str, other: str, *, golds_agree: bool) -> bool:
     that moved aside; where a word that differs is a symbol (AYX for YZX, $ab$ for $ac$); and, unless golds that agree speak
     for them, where one swaps words that both hold ("how many boys" for "how many girls" of a class of boys and girls).
     """
-    all_mine, all_theirs = _tokens(one), _tokens(other)
-    mine, theirs = _differing(all_mine, all_theirs)
-    if deciding(mine) != deciding(theirs) and _sentences(one, _placed) != _sentences(other, _placed):
+    mine, theirs = _differing(*_unlike(_stretches(one), _stretches(other)))
+    if deciding(mine) != deciding(theirs) and not _same_sentences(one, other, _placed):
         return False
-    here, there = Counter(_meanings(mine)), Counter(_meanings(theirs))
-    lost, gained = here - there, there - here
+    lost, gained = _apart(_meanings(mine), _meanings(theirs))
     if not lost and not gained:
-        return golds_agree or _sentences(one, _meanings) == _sentences(other, _meanings)
+        return golds_agree or _same_sentences(one, other, _meanings)
     if _names(lost, one) or _names(gained, other):
         return False
-    swapped = (lost.keys() - _LITTLE) & set(all_theirs) and (gained.keys() - _LITTLE) & set(all_mine)
-    return golds_agree or not swapped
+    return golds_agree or not (_holds(other, lost) and _holds(one, gained))
 
 
 @functools.lru_cache(maxsize=1_000)  # 5 MB: the pairs of one text come one after another
-def _tokens(text: str) -> list[str]:
-    return tokens(text)
+def _stretches(text: str) -> list[str]:
+    return spelled(text).split()
+
+
+def _unlike(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
+    """The tokens of two texts between the stretches that both begin with and end with, and a token or more on either side."""
+    start, end = _shared(one, other)
+    while start and not tokens_of(one[start := start - 1]):
+        pass
+    while end and not tokens_of(one[-end]):
+        end -= 1
+    end = max(end - 1, 0)
+    mine, theirs = (tokens_of(" ".join(text[start : len(text) - end])) for text in (one, other))
+    return mine, theirs
+
+
+def _holds(text: str, words: Iterable[str]) -> bool:
+    """Whether one of `words` that is not a little one is a token of `text`; few texts have it among their letters at all."""
+    stretches = " ".join(_stretches(text))
+    wanted = [word for word in words if word not in _LITTLE and word in stretches]
+    return bool(wanted) and not set(tokens_of(stretches)).isdisjoint(wanted)
 
 
 def _placed(found: Sequence[str]) -> list[str]:
@@ -168,20 +185,38 @@ def _placed(found: Sequence[str]) -> list[str]:
 
 def _differing(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
     """What is left without the tokens that both begin with and end with; one more is kept, for "not" and brackets."""
+    start, end = _shared(one, other)
+    before, after = max(start - 1, 0), max(end - 1, 0)
+    return one[before : len(one) - after], other[before : len(other) - after]
+
+
+def _shared(one: list[str], other: list[str]) -> tuple[int, int]:
+    """How many items two lists both begin with, and of the rest both end with."""
     size = min(len(one), len(other))
     start = next((at for at, (mine, theirs) in enumerate(zip(one, other, strict=False)) if mine != theirs), size)
     end = next((at for at in range(size - start) if one[-1 - at] != other[-1 - at]), size - start)
-    before, after = max(start - 1, 0), max(end - 1, 0)
-    return one[before : len(one) - after], other[before : len(other) - after]
+    return start, end
+
+
+def _apart(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
+    """What either list holds beyond the other, however often."""
+    left = Counter(other)
+    mine = []
+    for item in one:
+        if left.get(item):
+            left[item] -= 1
+        else:
+            mine.append(item)
+    return mine, list(left.elements())
 
 
 def _meanings(found: Sequence[str]) -> list[str]:
     return [_MEANING.get(token, token.lstrip("\\")) for token in found if is_word(token)]
 
 
-def _names(words: Iterable[str], text: str) -> bool:
+def _names(words: Collection[str], text: str) -> bool:
     """Whether one of `words` names something in `text`. Where none is in capitals and there is no formula, it is not read."""
-    if "$" in text or "\\(" in text or any(word.upper() in text for word in words if len(word) > 1):
+    if words and ("$" in text or "\\(" in text or any(word.upper() in text for word in words if len(word) > 1)):
         return not _symbols(text).isdisjoint(words)
     return False
 
@@ -194,5 +229,8 @@ def _symbols(text: str) -> set[str]:
     return {name.lower() for name in named}
 
 
-def _sentences(text: str, read: Callable[[Sequence[str]], list[str]]) -> list[list[str]]:
-    return sorted(found for sentence in _SENTENCE_END.split(text) if (found := read(tokens(sentence))))
+def _same_sentences(one: str, other: str, read: Callable[[Sequence[str]], list[str]]) -> bool:
+    """Whether two texts consist of the same sentences in any order, as `read` sees them; those typed alike need no reading."""
+    unlike = _apart(_SENTENCE_END.split(one), _SENTENCE_END.split(other))
+    mine, theirs = ([found for sentence in part if (found := read(tokens(sentence)))] for part in unlike)
+    return sorted(mine) == sorted(theirs)

@@ -16,7 +16,7 @@ from curation.normalise import spelled, tokens_of
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
-BLOCK_CHARACTERS = 2_000_000  # of text per block; its arrays stay under 100 MB
+BLOCK_CHARACTERS = 500_000  # of text per block, 50 ms of reading; its arrays stay under 30 MB
 _REMEMBERED = 1_000_000  # tokens whose hashes are kept, about 150 MB
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: Knuth's multiplicative hash
 _SHIFT = np.uint64(29)
@@ -53,14 +53,11 @@ class Vocabulary(dict[str, int]):
         self.hashes = array("Q")  # of all tokens of all stretches, in the order of their numbers
         self.starts = array("q", [0])
         self.letters = array("Q")  # of each stretch
-        self.of_character = Hashes(hash_text)
+        self.fresh: list[str] = []  # stretches with a number but no tokens yet
 
     def __missing__(self, stretch: str) -> int:
         number = self[stretch] = len(self)
-        found = tokens_of(stretch)
-        self.hashes.extend(map(self.table.__getitem__, found))
-        self.starts.append(len(self.hashes))
-        self.letters.append(sum(map(self.of_character.__getitem__, "".join(found).replace("\\", ""))) % 2**64)
+        self.fresh.append(stretch)
         return number
 
     def read(self, texts: Sequence[str]) -> Reading:
@@ -70,12 +67,31 @@ class Vocabulary(dict[str, int]):
         stretches = [spelled(text).split() for text in texts]
         counts = np.fromiter(map(len, stretches), np.int64, len(stretches))
         numbers = np.fromiter(map(self.__getitem__, chain.from_iterable(stretches)), np.int64, int(counts.sum()))
+        self._learn()
         rows = np.concatenate([[0], np.cumsum(counts)])
-        starts = np.array(self.starts, np.int64)
-        lengths = np.diff(starts)[numbers]
+        starts = np.frombuffer(self.starts, np.int64)
+        first = starts[numbers]
+        lengths = starts[numbers + 1] - first
         ends = np.concatenate([[0], np.cumsum(lengths)])
-        hashes = np.array(self.hashes, np.uint64)[within(starts[numbers], lengths)]
-        return Reading(Hashed(hashes, ends[rows]), row_sums(np.array(self.letters, np.uint64)[numbers], rows))
+        hashes = np.frombuffer(self.hashes, np.uint64)[within(first, lengths)]
+        return Reading(Hashed(hashes, ends[rows]), row_sums(np.frombuffer(self.letters, np.uint64)[numbers], rows))
+
+    def _learn(self) -> None:
+        """Read the fresh stretches, all at once: one call for each costs more than its tokens."""
+        found = list(map(tokens_of, self.fresh))
+        self.fresh.clear()
+        self.hashes.extend(map(self.table.__getitem__, chain.from_iterable(found)))
+        lengths = np.fromiter(map(len, found), np.int64, len(found))
+        self.starts.frombytes((self.starts[-1] + np.cumsum(lengths)).tobytes())
+        self.letters.frombytes(_letters(list(map("".join, found))).tobytes())
+
+
+def _letters(words: Sequence[str]) -> U64:
+    """Of each word a sum over its characters but for backslashes."""
+    lengths = np.fromiter(map(len, words), np.int64, len(words))
+    characters = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    values = np.where(characters == ord("\\"), np.uint64(0), mix(characters))
+    return row_sums(values, np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def hash_text(text: str) -> int:
