@@ -1,4 +1,4 @@
-"""The student while it learns: supervised steps on rows of tokens, and GRPO's. On a GPU bf16 passes over fp32 masters.
+"""The student while it learns: supervised steps on rows of tokens, and GRPO's.
 
 GRPO (arXiv 2402.03300) as Dr. GRPO and DAPO have it: rewards less their group's mean and not divided by its spread, one mean over
 all tokens of a step, a ratio clipped to 0.8 and 1.28, no KL (arXiv 2503.20783, 2503.14476).
@@ -16,38 +16,31 @@ from typing import Any
 
 import numpy as np
 import torch
+from countdown_steps import WIDTHS, Steps
 from countdown_traces import Puzzle, Row, Tellers
 from tokenizers import Tokenizer
 
 Say = Callable[[str], None]
-WARMUP_STEPS = 100
-# Share of the time -> share of a pass: many small steps while copying and sums are found, large ones when the loss is low. With
-# whole passes from the first step on, 1,079 steps in 210 s on an H200 were too few: loss 0.34, and 1.7 percent of puzzles solved.
-GROWTH = ((0.2, 1 / 8), (0.45, 1 / 4), (0.7, 1 / 2), (1.0, 1.0))
+WARMUP = 0.05  # of the time
 FLOOR = 0.02  # of the learning rate, at the end of the cosine
 CLIP_LOW, CLIP_HIGH = 0.2, 0.28
 STEPS_PER_ROLLOUT = 4
 
 
 class Learner:
-    def __init__(self, folder: Path, device: str, pass_tokens: int, rng: random.Random) -> None:
+    def __init__(self, folder: Path, device: str, pass_tokens: int, step_tokens: int, rng: random.Random) -> None:
         from transformers import AutoModelForCausalLM
 
         if device == "cuda":
             _fused_kernels()
         self.encoder = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        dtype = torch.bfloat16 if device == "cuda" else torch.float32
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").to(device).train()
-        self.masters = [p.detach().clone().requires_grad_() for p in model.parameters()]
-        self.model = model.to(dtype)
+        self.steps = Steps(model, device)
+        self.model = self.steps.model
         self.end_id: int = self.model.config.eos_token_id
-        self.parameters = sum(p.numel() for p in self.masters)
-        self.device, self.pass_tokens, self.rng = device, pass_tokens, rng
+        self.parameters = sum(p.numel() for p in self.steps.masters)
+        self.device, self.pass_tokens, self.step_tokens, self.rng = device, pass_tokens, step_tokens, rng
         self.told: list[Row] = []  # the oracle's traces
-        self.adam = self._fresh_adam()
-
-    def _fresh_adam(self) -> torch.optim.AdamW:
-        return torch.optim.AdamW(self.masters, lr=0.0, betas=(0.9, 0.95), weight_decay=0.01, fused=self.device == "cuda")
 
     def row(self, prompt: Sequence[int], answer: Sequence[int]) -> Row:
         return Row(np.array([*prompt, *answer], dtype=np.uint16), len(prompt))
@@ -84,12 +77,11 @@ class Learner:
             # Half of them from the newest tenth: every trace is seen soon, and old ones come back.
             newest = len(pool) - max(1, len(pool) // 10)
             picks = [self.rng.randrange(newest if n % 2 else 0, len(pool)) for n in range(4096)]
-            size = int(self.pass_tokens * next(part for until, part in GROWTH if share < until))
-            for batch in self._batches([pool[n] for n in picks], size)[:32]:
-                factor = min(1.0, (step + 1) / WARMUP_STEPS) * max(FLOOR, 0.5 + 0.5 * math.cos(math.pi * share))
+            for batch in self._shaped([pool[n] for n in picks])[:32]:
+                factor = min(1.0, share / WARMUP) * max(FLOOR, 0.5 + 0.5 * math.cos(math.pi * share))
                 loss = self._learn(batch, rate * factor)
                 step, tokens, seen = step + 1, tokens + sum(len(r.ids) for r in batch), seen + len(batch)
-                if step % 100 == 0:
+                if step % 250 == 0:
                     at = time.monotonic() - began
                     curve.append({"step": step, "s": round(at, 1), "tokens": tokens, "loss": round(float(loss), 5)})
                     say(f"step {step:,}, loss {curve[-1]['loss']:.4f}, {tokens / at:,.0f} tokens/s, {len(pool):,} traces told")
@@ -101,9 +93,9 @@ class Learner:
         """Learn rows, each once an epoch, with a new optimiser; the cosine follows the steps."""
         if not rows:
             return {"tokens": 0, "train_s": 0.0}
-        self.adam = self._fresh_adam()
+        self.steps.forget()
         began = time.monotonic()
-        batches = [b for _ in range(epochs) for b in self._batches(self.rng.sample(list(rows), len(rows)))]
+        batches = [b for _ in range(epochs) for b in self._shaped(rows)]
         for n, batch in enumerate(batches):
             warm = min(1.0, (n + 1) / (0.1 * len(batches) + 1))
             self._learn(batch, rate * warm * max(FLOOR, 0.5 + 0.5 * math.cos(math.pi * n / len(batches))))
@@ -113,50 +105,23 @@ class Learner:
             "train_s": round(time.monotonic() - began, 1),
         }
 
-    def _batches(self, rows: Sequence[Row], size: int = 0) -> list[list[Row]]:
-        """Rows of nearly equal length together, each batch within `size` tokens or those of a pass, in random order."""
-        most = size or self.pass_tokens
-        found: list[list[Row]] = []
-        for row in sorted(rows, key=lambda r: len(r.ids)):
-            if not found or (len(found[-1]) + 1) * len(row.ids) > most:
-                found.append([])
-            found[-1].append(row)
+    def _shaped(self, rows: Sequence[Row]) -> list[list[Row]]:
+        """Rows of one width together, as many as make a step; in random order, and the last ones of a width may be fewer."""
+        by_width: dict[int, list[Row]] = {}
+        for row in self.rng.sample(list(rows), len(rows)):
+            by_width.setdefault(_width(row), []).append(row)
+        found = [
+            own[at : at + count]
+            for width, own in by_width.items()
+            for count in [max(1, self.step_tokens // width)]
+            for at in range(0, len(own), count)
+        ]
         self.rng.shuffle(found)
         return found
 
     def _learn(self, batch: Sequence[Row], rate: float) -> torch.Tensor:
-        logits, ids, learned = self._logits(batch)
-        labels = ids[:, 1:].masked_fill(~learned, -100)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
-        loss.backward()
-        self._step(rate)
-        return loss.detach()
-
-    def _logits(self, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits for every token but the first, the tokens, and which of those but the first are of an answer.
-
-        Padded on the right: with causal attention no token sees the padding behind it, so no mask is needed.
-        """
-        width = max(len(r.ids) for r in batch)
-        ids = np.zeros((len(batch), width), dtype=np.int64)
-        learned = np.zeros((len(batch), width), dtype=bool)
-        for n, row in enumerate(batch):
-            ids[n, : len(row.ids)] = row.ids
-            learned[n, row.start : len(row.ids)] = True
-        tokens = torch.from_numpy(ids).to(self.device, non_blocking=True)
-        logits = self.model(input_ids=tokens, use_cache=False).logits[:, :-1]
-        return logits, tokens, torch.from_numpy(learned[:, 1:]).to(self.device)
-
-    def _step(self, rate: float) -> None:
-        """One step of Adam on the masters, which are then rounded into the model: in bf16 alone a small update is lost."""
-        for group in self.adam.param_groups:
-            group["lr"] = rate
-        for master, parameter in zip(self.masters, self.model.parameters(), strict=True):
-            master.grad, parameter.grad = parameter.grad.float(), None
-        torch.nn.utils.clip_grad_norm_(self.masters, 1.0)
-        self.adam.step()
-        with torch.no_grad():
-            torch._foreach_copy_(list(self.model.parameters()), self.masters)
+        width = max(map(_width, batch))
+        return self.steps.learn(*_padded(batch, max(1, self.step_tokens // width), width), rate)
 
     # GRPO
 
@@ -172,7 +137,7 @@ class Learner:
         say: Say,
     ) -> dict[str, Any]:
         """Rollouts of `prompts` puzzles and steps on them, for a given time."""
-        self.adam = self._fresh_adam()
+        self.steps.forget()
         began, curve, longest = time.monotonic(), [], 0.0
         while puzzles and time.monotonic() - began + longest < seconds:
             started = time.monotonic()
@@ -226,13 +191,40 @@ class Learner:
                 loss = -(torch.minimum(ratio * gain, clipped * gain) * learned).sum() / tokens
                 loss.backward()
             if part:
-                self._step(rate)
+                self.steps.update(rate)
+
+    def _batches(self, rows: Sequence[Row]) -> list[list[Row]]:
+        """Rows of nearly equal length together, each batch within the tokens of a pass, in random order."""
+        found: list[list[Row]] = []
+        for row in sorted(rows, key=lambda r: len(r.ids)):
+            if not found or (len(found[-1]) + 1) * len(row.ids) > self.pass_tokens:
+                found.append([])
+            found[-1].append(row)
+        self.rng.shuffle(found)
+        return found
 
     def _probabilities(self, batch: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
         """The log-probability of every token but the first, 0 outside of answers; and where the answers are."""
-        logits, ids, learned = self._logits(batch)
+        ids, learned = (x.to(self.device) for x in _padded(batch, len(batch), max(len(r.ids) for r in batch)))
+        logits = self.model(input_ids=ids, use_cache=False).logits[:, :-1]
         chosen = torch.log_softmax(logits.float(), -1).gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1)
-        return chosen * learned, learned
+        return chosen * learned[:, 1:], learned[:, 1:]
+
+
+def _width(row: Row) -> int:
+    return next(width for width in WIDTHS if width >= len(row.ids))
+
+
+def _padded(batch: Sequence[Row], rows: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens [rows, width], and which of them are of an answer.
+
+    Padded on the right: with causal attention no token sees the padding behind it, so no mask is needed.
+    """
+    ids, learned = np.zeros((rows, width), dtype=np.int64), np.zeros((rows, width), dtype=bool)
+    for n, row in enumerate(batch):
+        ids[n, : len(row.ids)] = row.ids
+        learned[n, row.start : len(row.ids)] = True
+    return torch.from_numpy(ids), torch.from_numpy(learned)
 
 
 def _fused_kernels() -> None:

@@ -60,7 +60,8 @@ class Plan(NamedTuple):
     max_tokens: int  # of an answer
     tested: int  # held-out puzzles
     test_samples: int
-    pass_tokens: int  # padded tokens of one pass
+    pass_tokens: int  # padded tokens of one pass in GRPO
+    step_tokens: int  # of a step on traces
     sft_s: float
     sft_rate: float
     sampling_s: float
@@ -80,15 +81,16 @@ FULL = Plan(
     tested=1000,
     test_samples=4,
     pass_tokens=65_536,
-    sft_s=210.0,
-    sft_rate=1e-3,
+    step_tokens=16_384,
+    sft_s=60.0,
+    sft_rate=2e-3,
     sampling_s=50.0,
     chunk=2048,
     again_epochs=2,
-    again_rate=2e-4,
-    grpo_s=95.0,
+    again_rate=5e-4,
+    grpo_s=150.0,
     grpo_prompts=512,
-    grpo_rate=1e-4,
+    grpo_rate=3e-4,
 )
 TINY = FULL._replace(
     kind=Kind(3, 15, 1, 30, "-+"),
@@ -98,6 +100,7 @@ TINY = FULL._replace(
     tested=200,
     test_samples=2,
     pass_tokens=12_000,
+    step_tokens=1_500,
     sft_s=60.0,
     sft_rate=4e-3,
     sampling_s=12.0,
@@ -198,7 +201,7 @@ def main() -> None:
 
 def stages(run: Run, engine: VllmSampler | None, tellers: Tellers) -> None:
     plan = run.plan
-    learner = Learner(run.folder / "start", run.device, plan.pass_tokens, run.rng)
+    learner = _learner(run)
     run.result["hardware"], run.result["versions"] = _hardware(run.device), _versions()
     run.result["parameters"] = learner.parameters
     tests = [draw(run.rng, plan.kind, part, ANY_STEP) for part in ("new-puzzles", "new-targets") for _ in range(plan.tested // 2)]
@@ -208,7 +211,9 @@ def stages(run: Run, engine: VllmSampler | None, tellers: Tellers) -> None:
     sampler = ready(run, engine, learner)
     run.result["sampler"] = {"name": sampler.name, "ready_s": sampler.ready_s}
     start = (
-        TransformersSampler(Learner(run.folder / "start", run.device, plan.pass_tokens, run.rng).model, learner.end_id, 500)
+        TransformersSampler(
+            Learner(run.folder / "start", run.device, plan.pass_tokens, plan.step_tokens, run.rng).model, learner.end_id, 500
+        )
         if sampler.name != "vllm"
         else sampler
     )
@@ -234,6 +239,10 @@ def stages(run: Run, engine: VllmSampler | None, tellers: Tellers) -> None:
     test(run, learner, sampler, tests, "GRPO", facts)
     run.result["parity"] = parity(run, learner)
     run.write()
+
+
+def _learner(run: Run) -> Learner:
+    return Learner(run.folder / "start", run.device, run.plan.pass_tokens, run.plan.step_tokens, run.rng)
 
 
 def ready(run: Run, engine: VllmSampler | None, learner: Learner) -> Any:
