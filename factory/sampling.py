@@ -52,9 +52,10 @@ class Sampling(BaseModel):
     in_flight: int = Field(default=512, ge=1)  # requests at a time at most, for each endpoint; the limiter finds how many
     retries: int = Field(default=5, ge=0)  # further attempts of one request
     stream: bool | None = None  # None: where the teacher is an endpoint
+    on_cut: Literal["set-aside", "continue"] = "set-aside"  # continue: what a stream brought before it broke is kept as well
 
 
-_FETCHING = {"timeout_s", "in_flight", "retries", "stream"}
+_FETCHING = {"timeout_s", "in_flight", "retries", "stream", "on_cut"}
 
 
 def effective(sampling: Sampling, ignored: Container[str] = ()) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -147,7 +148,7 @@ async def _misbehave(fault: str, request: web.Request, body: dict[str, Any], pro
         os._exit(3)
     if fault == "no-stream" and "stream" in body:
         return web.json_response({"error": {"message": "stream is not supported here"}}, status=400)
-    if fault == "counts":  # one token for each word of "1 2 3 ...", as many as allowed, going on after a prefix
+    if fault in ("counts", "counts-cut"):  # one token for each word of "1 2 3 ...", as many as allowed, going on after a prefix
         whole = _counting(body, prompt)
     if "<problem>\nlabel-" in prompt:  # a labelling prompt around a problem that says which label it wants
         fault, whole = "ok", completion(f"So I say.\n[[{prompt.partition('<problem>')[2].partition('label-')[2].split()[0]}]]")
@@ -156,6 +157,8 @@ async def _misbehave(fault: str, request: web.Request, body: dict[str, Any], pro
     if fault in ("solve", "solve-slowly"):
         whole = _solution(body, prompt)
         await asyncio.sleep(0.02 if fault == "solve-slowly" else 0)
+    if fault == "counts-cut":  # its stream ends after 150 words
+        return await _stream(request, body, whole, fault)
     if fault in ("ok", "slow", "no-stream", "counts", "kilobytes", "solve", "solve-slowly"):
         return await _answer(request, body, whole)
     if fault in STREAMS and "stream" in body:
@@ -208,15 +211,16 @@ def _counting(body: dict[str, Any], prompt: str) -> dict[str, Any]:
     return completion(text, finish=finish, usage={"prompt_tokens": 7, "completion_tokens": len(said)})
 
 
-def _chunks(body: dict[str, Any], whole: dict[str, Any]) -> list[bytes]:
-    """The events of an answer: its reasoning and its text in eight pieces each, the reason for its end, the count."""
+def _chunks(body: dict[str, Any], whole: dict[str, Any], by_word: bool = False) -> list[bytes]:
+    """The events of an answer: its reasoning and its text in eight pieces each or by word, the reason for its end, the count."""
     choice = whole["choices"][0]
     chat = "messages" in body
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     for name in ("reasoning_content", "reasoning", "content"):
         text = choice["message"].get(name) or ""
         size = max(1, -(-len(text) // 8))
-        deltas += [{name: text[at : at + size]} for at in range(0, len(text), size)]
+        pieces = re.findall(r"\S+\s*", text) if by_word else [text[at : at + size] for at in range(0, len(text), size)]
+        deltas += [{name: piece} for piece in pieces]
     named = {"model": whole["model"]} if "model" in whole else {}
     events = [{**named, "choices": [{"index": 0, **({"delta": d} if chat else {"text": d.get("content", "")})}]} for d in deltas]
     last = {"delta": {}} if chat else {"text": ""}
@@ -239,7 +243,7 @@ async def _answer(request: web.Request, body: dict[str, Any], whole: dict[str, A
 async def _stream(request: web.Request, body: dict[str, Any], whole: dict[str, Any], fault: str) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
-    chunks = _chunks(body, whole)
+    chunks = _chunks(body, whole, by_word=fault == "counts-cut")
     if fault == "comments":  # OpenRouter and DeepSeek, while a request waits for its turn
         for _ in range(8):
             await response.write(b": keep-alive\n\n\n")
@@ -253,7 +257,7 @@ async def _stream(request: web.Request, body: dict[str, Any], whole: dict[str, A
             await response.write(whole_bytes[at : at + -(-len(whole_bytes) // 11)])
             await asyncio.sleep(0.1)
         return response
-    await response.write(b"".join(chunks[:4]))
+    await response.write(b"".join(chunks[:150] if fault == "counts-cut" else chunks[:4]))
     if fault == "stream-error":
         await response.write(b'data: {"error": {"message": "the engine died", "code": 500}}\n\n')
     if fault == "stream-garbage":

@@ -202,6 +202,25 @@ def test_cut_answers_go_on_from_where_they_stopped_and_are_never_paid_from_zero(
     assert sent(server, api) == 11
 
 
+def test_a_broken_stream_goes_on_from_what_it_brought_where_answers_are_continued(tmp_path: Path, server: FaultServer) -> None:
+    """Six attempts at an answer of an hour behind a gateway that ends every stream at its tenth minute would buy nothing."""
+    prompts = ["counts-cut/counts-cut/counts 500 of broken words"]
+    settings = ("sample.max_tokens=600", "sample.on_cut=continue", "sample.total_tokens=2000")
+    run = build(recipe(tmp_path, server.url, prompts, *settings), runs=tmp_path / "runs")
+    (trace,) = pl.read_parquet(run / "traces" / "*.parquet").to_dicts()
+    assert f"{trace['reasoning']} {trace['answer_text']}".split() == [str(n + 1) for n in range(500)]
+    assert trace["finish"] == "stop" and sent(server, "broken") == 3
+    prefixes = [seen.body["messages"][-1]["content"] for seen in server.seen if "of broken " in seen.prompt][1:]
+    assert [len(p) for p in prefixes] == sorted(len(p) for p in prefixes) and all(p.startswith("<think>\n1 2 3") for p in prefixes)
+    told = json.loads((run / "progress.json").read_text())
+    assert told["lost_tokens"] == 0 and told["retries"] == 0
+
+    aside = [p.replace("broken", "aside") for p in prompts]
+    run = build(recipe(tmp_path, server.url, aside, "sample.max_tokens=600"), runs=tmp_path / "runs")
+    told = json.loads((run / "progress.json").read_text())
+    assert told["retries"] == 2 and told["lost_tokens"] >= 2 * 148  # as the recipe says nothing of going on, from zero
+
+
 def test_progress_is_a_file_for_other_programs(tmp_path: Path, server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:
     run = build(recipe(tmp_path, server.url, hard("watched", *[1] * 12)), runs=tmp_path / "runs")
     told = json.loads((run / "progress.json").read_text())

@@ -35,6 +35,7 @@ class Failure(NamedTuple):
     status: int | None = None  # HTTP status, where there was one
     wait_s: float | None = None  # as the server asked, in Retry-After
     lost_tokens: int = 0  # that had arrived when a stream broke, and will be on the bill
+    brought: Answer | None = None  # those tokens, as an answer that was cut
 
 
 class Call(NamedTuple):
@@ -66,12 +67,12 @@ async def attempt(call: Call, body: dict[str, Any]) -> Answer | Failure:
     except aiohttp.ConnectionTimeoutError as error:
         return Failure("unreachable", f"cannot be reached: {error}")
     except TimeoutError:
-        return Failure("silent", f"no byte for {call.timeout.sock_read:g} s", lost_tokens=pieces.count)
+        return _broken(pieces, time.monotonic() - began, "silent", f"no byte for {call.timeout.sock_read:g} s")
     except aiohttp.ClientConnectorError as error:
         return Failure("unreachable", f"cannot be reached: {error}")
     except aiohttp.ClientError as error:
         why = f"connection lost: {type(error).__name__}: {error}"[:QUOTED_CHARACTERS]
-        return Failure("again", why, lost_tokens=pieces.count)
+        return _broken(pieces, time.monotonic() - began, "again", why)
     return streamed_answer(pieces, time.monotonic() - began, call.secret)
 
 
@@ -89,11 +90,23 @@ def streamed_answer(pieces: Pieces, seconds: float, secret: str) -> Answer | Fai
     characters = sum(map(len, pieces.text)) + sum(map(len, pieces.reasoning))
     if pieces.problem:
         said = _quote(pieces.problem.encode(), secret)
-        return Failure("again", f"the stream broke after {characters:,} characters: {said}", 200, None, pieces.count)
+        return _broken(pieces, seconds, "again", f"the stream broke after {characters:,} characters: {said}", 200)
     if pieces.finish is None:
-        return Failure("again", f"the stream was cut after {characters:,} characters", 200, None, pieces.count)
-    message = _Message(content="".join(pieces.text), reasoning_content="".join(pieces.reasoning) or None)
-    return _answer(message, pieces.finish, pieces.usage, seconds, pieces.count, pieces.model)
+        return _broken(pieces, seconds, "again", f"the stream was cut after {characters:,} characters", 200)
+    return _answer(_gathered(pieces), pieces.finish, pieces.usage, seconds, pieces.count, pieces.model)
+
+
+def _gathered(pieces: Pieces) -> _Message:
+    return _Message(content="".join(pieces.text), reasoning_content="".join(pieces.reasoning) or None)
+
+
+def _broken(pieces: Pieces, seconds: float, kind: Literal["again", "silent"], why: str, status: int | None = None) -> Failure:
+    """The failure of a stream, with what it had brought: as many tokens, at least, as pieces."""
+    if not pieces.count:
+        return Failure(kind, why, status)
+    brought = _answer(_gathered(pieces), "length", None, seconds, None, pieces.model)
+    assert isinstance(brought, Answer)
+    return Failure(kind, why, status, None, pieces.count, brought._replace(completion_tokens=pieces.count))
 
 
 def back_off_s(attempts: int, asked_s: float | None) -> float:

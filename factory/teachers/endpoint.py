@@ -6,6 +6,7 @@ import dataclasses
 from typing import Protocol
 
 from factory import limiter
+from factory.meter import Meter
 from factory.teachers.chat_completion import Failure
 
 PASSING = ("again", "silent", "unreachable")  # kinds of failure that may pass
@@ -34,6 +35,14 @@ class Endpoint:
     down_until: float = 0.0
     refusal: Failure | None = None  # why it is of no use, where it refused before its first answer
     engine_moved_at: float | None = None  # when a local engine's count of tokens last went up
+
+
+def count_all(endpoints: list[Endpoint], meter: Meter) -> None:
+    """Note how many requests are in flight at all of them, and how many may be."""
+    meter.in_flight = sum(e.limiter.in_flight for e in endpoints)
+    meter.limit = sum(e.limiter.limit for e in endpoints)
+    rates = [e.limiter.rate for e in endpoints]
+    meter.rate = None if None in rates else sum(r for r in rates if r is not None)
 
 
 def load_of(failure: Failure) -> limiter.Outcome:

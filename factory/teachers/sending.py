@@ -22,7 +22,7 @@ from factory.meter import Meter, Spent, told_or_guessed, worst_case
 from factory.sampling import Answer, Identity, Request, Sampling, answered, effective
 from factory.teachers import chat_completion, engine_metrics
 from factory.teachers.chat_completion import Call, Failure
-from factory.teachers.endpoint import PASSING, Endpoint, Watch, load_of
+from factory.teachers.endpoint import PASSING, Endpoint, Watch, count_all, load_of
 from factory.teachers.patience import Patience
 from factory.teachers.wording import first_refusal, nothing_but_failures, request_body
 
@@ -31,6 +31,7 @@ CONNECT_S = 30.0
 TICK_S = 0.1
 DOWN_S = 20.0  # an endpoint that cannot be reached is left alone for so long where there is another
 CRASHED_S = 0.5
+WORTH_KEEPING = 64  # tokens of a broken stream to go on from: a server that breaks every stream is asked no more often for less
 
 
 class Outcome(NamedTuple):
@@ -209,6 +210,9 @@ class Sender:
         # know yet, and counts the starts, so that a request that kills every server is not sent for ever.
         crashed = self.watch is not None and reply.status is None and reply.kind in ("again", "unreachable")
         endpoint.limiter.ended(now, "answered" if crashed else load_of(reply), started_at, asked_s)
+        if reply.brought and reply.lost_tokens >= WORTH_KEEPING and self.sampling.on_cut == "continue":
+            self._deliver(job, endpoint, reply.brought, None)
+            return
         if reply.lost_tokens or reply.status == 200:  # it was at work
             self.meter.lose(job.worst, reply.lost_tokens)
         if reply.kind == "streaming":
@@ -268,12 +272,6 @@ class Sender:
         self._error = self._error or error
         self._over.set()
 
-    def _count(self) -> None:
-        self.meter.in_flight = sum(e.limiter.in_flight for e in self.endpoints)
-        self.meter.limit = sum(e.limiter.limit for e in self.endpoints)
-        rates = [e.limiter.rate for e in self.endpoints]
-        self.meter.rate = None if None in rates else sum(r for r in rates if r is not None)
-
     def _body(self, request: Request, streams: bool) -> dict[str, Any]:
         body = request_body(request, self.identity["model"], self.sampling, self._said)
         return {**body, "stream": True, "stream_options": {"include_usage": True}} if streams else body
@@ -287,7 +285,7 @@ class Sender:
                 self._end(None)
             for endpoint in self.endpoints:
                 endpoint.limiter.tick(self._loop.time())
-            self._count()
+            count_all(self.endpoints, self.meter)
             self._pump()
 
     async def _follow(self, endpoint: Endpoint) -> None:
