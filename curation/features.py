@@ -6,6 +6,8 @@ therefore, since). Counts are of whole words, small or with a capital, one pass 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 WORDS: dict[str, str] = {
@@ -17,16 +19,16 @@ WORDS: dict[str, str] = {
 FEATURES = ("characters", "words", *WORDS)
 
 
-def trace_features(texts: pl.Series) -> pl.DataFrame:
-    """One row for each text, in order: characters, words, and for each list of WORDS its matches divided by the words.
+def trace_features(texts: pl.Series, names: Sequence[str] = FEATURES) -> pl.DataFrame:
+    """One row for each text, in order: characters, words, and for each list of WORDS in `names` its matches divided by the words.
 
     A text without words has 0 of each.
     """
     frame = texts.alias("text").to_frame()
     words = pl.col("text").str.count_matches(r"\S+").cast(pl.Float64)
-    counts = [pl.col("text").str.count_matches(_pattern(listed)).alias(name) for name, listed in WORDS.items()]
+    counts = [pl.col("text").str.count_matches(_pattern(listed)).alias(name) for name, listed in WORDS.items() if name in names]
     found = frame.select(pl.col("text").str.len_chars().cast(pl.Int64).alias("characters"), words.alias("words"), *counts)
-    share = [(pl.col(name) / pl.max_horizontal("words", pl.lit(1.0))).alias(name) for name in WORDS]
+    share = [(pl.col(name) / pl.max_horizontal("words", pl.lit(1.0))).alias(name) for name in WORDS if name in names]
     return found.with_columns(*share)
 
 

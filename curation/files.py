@@ -123,10 +123,10 @@ def write_atomic(path: Path, text: str) -> None:
         raise
 
 
-def write_table(frame: pl.DataFrame, path: Path) -> None:
-    """A Parquet file that Polars, DuckDB, pandas and `datasets` read; the same rows give the same bytes."""
+def write_table(frame: pl.DataFrame, path: Path, level: int = 3) -> None:
+    """A Parquet file that Polars, DuckDB, pandas and `datasets` read; the same rows give the same bytes. `level` is zstd's."""
     try:
-        frame.write_parquet(path, compression="zstd", row_group_size=10_000)
+        frame.write_parquet(path, compression="zstd", compression_level=level, row_group_size=10_000)
     except pl.exceptions.ComputeError as error:
         if found := re.search(r"os error (\d+)", str(error)):  # a full disk, whose errno Polars hides in its text
             raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None

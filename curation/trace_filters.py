@@ -42,7 +42,7 @@ def trace_filter(rules: tuple[TraceRule, ...], question: str, reasoning: str | N
     checks = {
         "language_mixing": lambda: mixes_languages(question, f"{thought}\n{answer_text}"),
         "code_in_thought": lambda: "```" in thought,
-        "long_paragraph": lambda: longest_paragraph(thought) > _PARAGRAPH_CHARACTERS,
+        "long_paragraph": lambda: has_long_paragraph(thought),
         "several_boxes": lambda: len(set(boxes(answer_text))) > 1,
         "no_box": lambda: not boxes(answer_text),
     }
@@ -71,6 +71,19 @@ def _not_ascii(text: str) -> str:
 def longest_paragraph(text: str) -> int:
     """Characters of the longest stretch between empty lines."""
     return max(map(len, text.split("\n\n")))
+
+
+def has_long_paragraph(text: str) -> bool:
+    """Whether the longest one has more than 3,000 characters, looked for only where an empty line would end it in time."""
+    if "\n\n\n" in text:  # where several divide, it matters at which one begins
+        return longest_paragraph(text) > _PARAGRAPH_CHARACTERS
+    start = 0
+    while len(text) - start > _PARAGRAPH_CHARACTERS:
+        end = text.rfind("\n\n", start, start + _PARAGRAPH_CHARACTERS + 2)
+        if end < 0:
+            return True
+        start = end + 2
+    return False
 
 
 def boxes(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from curation.errors import UserError
-from curation.features import trace_features
+from curation.features import FEATURES, WORDS, trace_features
 from curation.selection import Selection
 from curation.selection.diversity import diverse
 from curation.selection.limo import limo
@@ -25,23 +25,36 @@ from factory.steps import Piece
 _PLAIN = ("id", "problem_id", "trace_id", "problem", "source", "domain", "teacher", "outcome", "meta")
 
 
-def example_table(files: Sequence[Path]) -> pl.DataFrame:
+def example_table(files: Sequence[Path], rules: Sequence[Select]) -> pl.DataFrame:
     """One row for each example of all shards, in order: row, shard, its labels, and what its trace looks like in numbers.
 
     `thinking` is the number of characters of the thinking alone, or of the whole text where it has no tags (those of DeepSeek-R1's
-    traces are often lost on the way); the features are of the whole text.
+    traces are often lost on the way); the features are of the whole text, those that a rule of `rules` may ask for.
     """
-    parts = [_part(file, number) for number, file in enumerate(files)]
+    features = [name for name in (*FEATURES, "thinking") if any(_wants(rule, name) for rule in rules)]
+    parts = [_part(file, number, features) for number, file in enumerate(files)]
     return pl.concat(parts).with_row_index("row")
 
 
-def _part(file: Path, shard: int) -> pl.DataFrame:
+def _wants(rule: Select, feature: str) -> bool:
+    """Whether a rule may go by a number for which all texts must be read; those that cost little are always there."""
+    by = getattr(rule, "by", None)
+    if feature == "thinking":
+        return isinstance(rule, SelectS1k) or by == feature
+    return feature not in WORDS or isinstance(rule, SelectLimo) or by in ("score", feature)
+
+
+def _part(file: Path, shard: int, features: Sequence[str]) -> pl.DataFrame:
     frame = pl.read_parquet(file, columns=[*_PLAIN, "messages"])
     text = frame["messages"].list.get(-1).struct.field("content")
-    thought = text.str.extract(r"(?s)^<think>\n(.*)\n</think>", 1).str.len_chars()
-    thinking = thought.fill_null(text.str.len_chars()).cast(pl.Int64).alias("thinking")
     where = pl.lit(shard).alias("shard"), pl.lit(str(file)).alias("file")
-    return frame.select(*_PLAIN, *where).hstack(trace_features(text)).with_columns(thinking)
+    table = frame.select(*_PLAIN, *where).hstack(trace_features(text, features))
+    return table.with_columns(_thinking(text)) if "thinking" in features else table
+
+
+def _thinking(text: pl.Series) -> pl.Series:
+    thought = text.str.extract(r"(?s)^<think>\n(.*)\n</think>", 1).str.len_chars()
+    return thought.fill_null(text.str.len_chars()).cast(pl.Int64).alias("thinking")
 
 
 def apply(rule: Select, table: pl.DataFrame, difficulty: Piece) -> Selection:

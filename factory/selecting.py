@@ -21,7 +21,7 @@ from factory.ledger import count
 from factory.measuring import table_digest
 from factory.rules import Select
 from factory.select_rules import apply, example_table
-from factory.steps import Facts, Piece, once
+from factory.steps import Facts, Piece, link, once
 
 if TYPE_CHECKING:
     from factory.one_shard import Judged
@@ -35,7 +35,7 @@ def select(store: Path, rules: Sequence[Select], judged: Sequence[Judged], diffi
     settings = [rule.model_dump(mode="json") | {"digest": table_digest(getattr(rule, "table", None))} for rule in rules]
 
     def work(folder: Path) -> Facts:
-        every = example_table([j.examples.folder / "examples.parquet" for j in judged])
+        every = example_table([j.examples.folder / "examples.parquet" for j in judged], rules)
         left = every
         why: dict[int, tuple[str, str]] = {}
         lines: list[dict[str, Any]] = []
@@ -72,21 +72,27 @@ def _write(folder: Path, j: Judged, part: pl.DataFrame, times: Counter[int], why
     repeats = [times.get(row, 0) for row in part["row"]]
     places = [place for place, n in enumerate(repeats) for _ in range(n)]
     copies = [copy for n in repeats for copy in range(n)]
-    kept = pl.read_parquet(j.examples.folder / "examples.parquet")[places]
-    ids = [content_id(i, copy) if copy else i for i, copy in zip(kept["id"], copies, strict=True)]
-    write_table(kept.with_columns(pl.Series("id", ids, pl.String)), folder / f"examples-{number:05}.parquet")
+    source, target = j.examples.folder / "examples.parquet", folder / f"examples-{number:05}.parquet"
+    if places == list(range(part.height)):  # nothing went
+        link(source, target)
+    else:
+        kept = pl.read_parquet(source)[places]
+        ids = [content_id(i, copy) if copy else i for i, copy in zip(kept["id"], copies, strict=True)]
+        write_table(kept.with_columns(pl.Series("id", ids, pl.String)), target)
     away = [why[row] if not n else None for row, n in zip(part["row"], repeats, strict=True)]
     traces = {t: reason for t, reason in zip(part["trace_id"], away, strict=True) if reason}
     _reject(folder / f"traces-{number:05}.parquet", j.traces.folder / "traces.parquet", traces)
-    stay = set(kept["problem_id"])
+    stay = {problem for problem, n in zip(part["problem_id"], repeats, strict=True) if n}
     problems = {p: reason for p, reason in zip(part["problem_id"], away, strict=True) if reason and p not in stay}
     _reject(folder / f"problems-{number:05}.parquet", j.shard.problems, problems)
-    return kept.height
+    return len(places)
 
 
 def _reject(path: Path, source: Path, reasons: dict[str, tuple[str, str]]) -> None:
     """The rows of `source` that were taken away; step is the rule."""
-    frame = pl.read_parquet(source).filter(pl.col("id").is_in(list(reasons)))
+    # Of a row that stays no text is made, and where all stay nothing is read.
+    found = pl.scan_parquet(source)
+    frame = (found.filter(pl.col("id").is_in(list(reasons))) if reasons else found.head(0)).collect()
     pairs = [reasons[row] for row in frame["id"]]
     named = frame.with_columns(
         pl.Series("step", [f"select {rule}" for rule, _ in pairs], pl.String),
