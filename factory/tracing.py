@@ -110,8 +110,8 @@ def replay(store: Path, where: str, every: Sequence[Shard], cleaned: Sequence[Pi
     return once(store, "replay", opened.identity, inputs, work)
 
 
-# 100 MB of ASCII, four times that at worst; while one part is written the next one gathers.
-FLUSH_CHARACTERS = 100_000_000
+# 200 MB of ASCII, four times that at worst; while one part is written the next one gathers.
+FLUSH_CHARACTERS = 200_000_000
 
 
 class _Parts:
