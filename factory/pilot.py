@@ -86,8 +86,8 @@ def _sampled(recipe: Recipe, samples: Path, drawn: list[Problem], meter: Meter, 
     def ask(requests: Any, stop: Any, keep: Any) -> Any:
         return teachers.ask(teacher, identity, requests, stop=stop, keep=keep, **how)
 
-    watching = Watching(folder, meter, len(asked))
     with (
+        Watching(folder, meter, len(asked)) as watching,
         Store(samples) as store,
         Sampler(store, identity, ask, on_cut=on_cut(recipe.sample), meter=meter, ahead=iter(())) as sampler,
     ):

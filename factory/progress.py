@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -12,8 +14,17 @@ PLAIN_EVERY_S = 10.0  # a log file of a ten-hour run stays under 4,000 lines
 
 
 def say(line: str) -> None:
-    bar = "\r\033[K" if sys.stderr.isatty() else ""  # what stands there without an end is written again
-    print(f"{bar}{line}", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        redraw("")  # what stands there without an end is drawn again
+    print(line, file=sys.stderr, flush=True)
+
+
+def redraw(line: str) -> None:
+    """Draw a line of a terminal again; one that is too long for it takes two rows, and ends there."""
+    width = os.get_terminal_size(sys.stderr.fileno()).columns - 1  # a row that is full would scroll
+    rows = textwrap.wrap(line, max(20, width))[:2] or [""]
+    back = "\033[A" * (len(rows) - 1)
+    print("\r\033[J" + "\n".join(rows) + back, end="", file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[T], what: str, total: int | None, unit: str) -> Iterator[T]:

@@ -82,8 +82,8 @@ def open_source(run: Run, recipe: Recipe, shards: Sequence[Shard], cleaned: Sequ
             return
         with Store(run.samples) as store, _sampler(run, recipe, teacher, identity, store, meter, shards) as sampler:
             total = sum(len(tracing.problems_of(s)) for s in shards) * recipe.sample.per_problem
-            watching = Watching(run.folder, meter, total, spending.write)
-            yield Source(None, partial(_sampled, run, recipe, identity, sampler, watching), judging)
+            with Watching(run.folder, meter, total, spending.write) as watching:
+                yield Source(None, partial(_sampled, run, recipe, identity, sampler, watching), judging)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 from curation.files import write_atomic
 from factory.meter import Meter
-from factory.progress import say
+from factory.progress import redraw, say
 
 PLAIN_EVERY_S = 10.0
 FILE_EVERY_S = 2.0
@@ -20,32 +19,44 @@ RATE_OVER_S = 60.0  # tokens a second are those of the last minute
 
 
 class Watching:
-    """`show` is called again and again while the build waits for the teacher."""
+    """`show` is called again and again while the build waits for the teacher. Left as a context, it says that sampling is over."""
 
     def __init__(self, folder: Path, meter: Meter, total: int, note: Callable[[], None] = lambda: None) -> None:
         self.folder, self.meter, self.total = folder, meter, total
         self._note = note  # called whenever the file is written
         self.before = 0  # samples of the shards and rounds that are finished
+        self._done = 0  # of the one that is at work
         self._started = self._said = time.monotonic()
         self._wrote = float("-inf")
         self._tokens: list[tuple[float, int]] = [(self._started, 0)]
 
+    def __enter__(self) -> Watching:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write(over=True)
+        if sys.stderr.isatty():
+            redraw("")
+
     def show(self, done: int, of: int) -> None:
+        self._done = done
         now = time.monotonic()
         tokens = max(self.meter.completion_tokens, self.meter.pieces)
         self._tokens = [(t, n) for t, n in self._tokens if now - t <= RATE_OVER_S] + [(now, tokens)]
         last = done == of
         if now - self._wrote >= FILE_EVERY_S or last:
             self._wrote = now
-            self._note()
-            write_atomic(self.folder / "progress.json", json.dumps(self.facts(done), indent=1) + "\n")
+            self._write(over=False)
         if sys.stderr.isatty():
-            end = "\r\033[K" if last else ""
-            width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be written over
-            print(f"\r\033[K{self.line(done)[:width]}{end}", end="", file=sys.stderr, flush=True)
+            redraw("" if last else self.line(done))
         elif now - self._said >= PLAIN_EVERY_S:
             self._said = now
             say(self.line(done))
+
+    def _write(self, *, over: bool) -> None:
+        self._note()
+        facts = {"over": over, **self.facts(self._done)}
+        write_atomic(self.folder / "progress.json", json.dumps(facts, indent=1) + "\n")
 
     def another_round(self, samples: int) -> None:
         """Of a shard whose first is in the total already."""
@@ -54,6 +65,7 @@ class Watching:
     def finished(self, samples: int) -> None:
         """A shard's round is over and counts from now on."""
         self.before += samples
+        self._done = 0
 
     def facts(self, done: int) -> dict[str, Any]:
         m = self.meter

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.files import write_atomic
-from factory.progress import say
+from factory.progress import redraw, say
 
 EVERY_S = 2.0
 PLAIN_EVERY_S = 10.0
@@ -31,7 +31,7 @@ def watched(folder: Path, run: Path) -> Iterator[None]:
             found = facts(folder)
             write_atomic(run / "progress.json", json.dumps(found, indent=1) + "\n")
             if sys.stderr.isatty():
-                print(f"\r\033[K{line(found)[:200]}", end="", file=sys.stderr, flush=True)
+                redraw(line(found))
             elif time.monotonic() - said >= PLAIN_EVERY_S:
                 said = time.monotonic()
                 say(line(found))
@@ -44,7 +44,7 @@ def watched(folder: Path, run: Path) -> Iterator[None]:
         over.set()
         thread.join()
         if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            redraw("")
         write_atomic(run / "progress.json", json.dumps(facts(folder), indent=1) + "\n")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ from factory.build import build
 from factory.describe import run_summary
 from factory.meter import Meter
 from factory.prices import Price
+from factory.progress import say
 from factory.recipe import Changes, Recipe, load_recipe
 from factory.rounds import Budget
 from factory.watching import Watching
@@ -137,10 +141,14 @@ def test_another_system_prompt_endpoint_or_value_is_bought(tmp_path: Path, serve
 
 def test_a_budget_stops_cleanly_keeps_all_and_the_next_call_goes_on(tmp_path: Path, server: FaultServer) -> None:
     wanted = recipe(tmp_path, server.url, hard("budget", *[1] * 40), "sample.max_tokens=150")
+    before = 0
     for call in range(1, 3):
         with pytest.raises(UserError, match=r"the budget is reached after .* goes on from there with a new budget"):
             build(wanted, runs=tmp_path / "runs", budget=Budget(tokens=1700))
         bought = sent(server, "budget")
+        (told,) = (json.loads(p.read_text()) for p in (tmp_path / "runs").glob("*/progress.json"))
+        assert told["over"] and told["completion_tokens"] == 100 * (bought - before)
+        before = bought
         assert 12 * call <= bought <= 14 * call  # 120 tokens each; the last are held back while they might cost more
         assert len(journal.read_journal(tmp_path / "runs" / ".samples")) == bought
     build(wanted, runs=tmp_path / "runs", budget=Budget(tokens=10**6))
@@ -238,12 +246,47 @@ def test_what_is_left_goes_down_through_all_rounds(tmp_path: Path, server: Fault
     )
     told = json.loads((run / "progress.json").read_text())
     assert told["done"] == told["total"] > 12 and told["seconds_left"] == 0
+    rows = pl.read_parquet(run / "verdicts" / "*.parquet")
+    assert told["over"] and told["correct_rate"] == round(
+        rows.filter(pl.col("outcome") == "correct").height / rows.height, 4
+    )  # of all, the last ones too
 
 
 def test_a_line_says_what_matters_first(tmp_path: Path) -> None:
     meter = Meter(Price(1.0, 10.0, "", ""), answers=50, cut=5, judged=40, correct=30, completion_tokens=5000, in_flight=3)
     line = Watching(tmp_path, meter, 100).line(50)
     assert line.startswith("sample: 50 of 100, 0m") and " left, 75.0% correct, 10.0% cut, $0.05, " in line[:80]
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_shows_all_of_it_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    meter = Meter(Price(1.0, 10.0, "", ""), answers=12_000, cut=120, failed=3, judged=40, correct=30, prompt_tokens=900_000_000)
+    meter.in_flight, meter.limit, meter.retries, meter.refused = 512, 512.0, 1234, 56
+    with open(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with Watching(tmp_path, meter, 1_200_000) as watching:
+            watching.show(12_000, 1_200_000)
+            say("vllm serve has ended")
+            watching.show(12_000, 1_200_000)
+    drawn = os.read(ours, 65536).decode()
+    os.close(ours)
+    first, said, second, last = drawn.replace("\033[A", "").split("\r\033[J")[1:]
+    rows = first.split("\r\n")
+    assert len(second.split("\r\n")) == len(rows) == (2 if columns == 80 else 1) and all(len(row) < columns for row in rows)
+    assert drawn.count("\033[A") == (2 if columns == 80 else 0)  # back to where the next is drawn
+    for part in (
+        "12,000 of 1,200,000",
+        "75.0% correct",
+        "$900.00",
+        "tokens/s",
+        "512 in flight (limit 512)",
+        "1,234 retries",
+        "3 failed",
+    ):
+        assert part in first.replace("\r\n", " ")
+    assert said == "vllm serve has ended\r\n" and last == ""
 
 
 def test_failed_requests_are_asked_again_by_the_next_build(tmp_path: Path, server: FaultServer) -> None:
