@@ -52,6 +52,7 @@ def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece
         "command": command,
         "teacher": _teacher(recipe, pieces),
         "teachers": _by_teacher(pieces),
+        "answered": _answered(pieces),
         "sources": read.facts["sources"],
         "benchmarks": decontaminated.facts["benchmarks"],
         "seeds": {
@@ -115,6 +116,14 @@ def _by_teacher(pieces: Pieces) -> list[dict[str, Any]]:
         *((pl.col("outcome") == outcome).sum().alias(outcome) for outcome in ("correct", "incorrect", "undetermined")),
     )
     return counted.sort("teacher").collect().to_dicts()
+
+
+def _answered(pieces: Pieces) -> list[dict[str, Any]]:
+    """Which endpoint gave how many traces, under which name or version of the model: where it failed over, and to what."""
+    frame = pl.concat([pl.scan_parquet(j.traces.folder / "traces.parquet") for j in pieces.judged])
+    sampled = frame.filter((pl.col("endpoint") != "") & (pl.col("finish") != "error"))
+    counted = sampled.group_by("teacher", "revision", "endpoint").agg(pl.len().alias("traces"))
+    return counted.sort("teacher", "revision", "endpoint").collect().to_dicts()
 
 
 def _judge(pieces: Pieces) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ import pytest
 from fault_server import FaultServer, serve_faults
 
 from curation.errors import UserError
-from factory import journal
+from factory import journal, judging
 from factory.build import build
 from factory.describe import run_summary
 from factory.meter import Meter
@@ -287,6 +287,62 @@ def test_a_terminal_shows_all_of_it_in_place(tmp_path: Path, monkeypatch: pytest
     ):
         assert part in first.replace("\r\n", " ")
     assert said == "vllm serve has ended\r\n" and last == ""
+
+
+def test_the_manifest_says_who_answered(tmp_path: Path, server: FaultServer) -> None:
+    with serve_faults() as other:
+        prompts = [f"500/wrong-model {n} of split" for n in range(6)]  # what fails at one is answered, or fails too, at the other
+        wanted = recipe(tmp_path, f"{server.url},{other.url}", prompts, "sample.in_flight=1", "traces.require_thinking=false")
+        manifest = json.loads((build(wanted, runs=tmp_path / "runs") / "manifest.json").read_text())
+        told = {row["endpoint"]: row["traces"] for row in manifest["answered"]}
+        assert told.keys() <= {f"{server.url}/v1", f"{other.url}/v1"} and sum(told.values()) == 6
+        assert {(row["teacher"], row["revision"]) for row in manifest["answered"]} == {("m", "a-cheaper-one")}
+        (progress,) = (json.loads(p.read_text()) for p in (tmp_path / "runs").glob("*/progress.json"))
+        assert progress["failed_over"] >= 6
+
+
+@pytest.mark.slow
+def test_while_one_shard_is_judged_the_next_is_sampled(
+    tmp_path: Path, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verification overlaps sampling: the GPU does not wait for sympy."""
+    judge, ahead = judging.judge_shard, list[int]()
+
+    def patient(*arguments: Any) -> Any:
+        deadline = time.monotonic() + 10
+        while sent(server, "overlap") < 520 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        ahead.append(sent(server, "overlap"))
+        return judge(*arguments)
+
+    monkeypatch.setattr(judging, "judge_shard", patient)
+    build(recipe(tmp_path, server.url, hard("overlap", *[1] * 520)), runs=tmp_path / "runs")
+    assert ahead == [520, 520]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_it_at_once_and_keeps_what_was_answered(tmp_path: Path, server: FaultServer, times: int) -> None:
+    tag = f"stopped-{times}"
+    prompts = [f"{'solve' if n < 10 else 'hang'} {n + 10} 1 of {tag} number {n}" for n in range(40)]
+    asked = recipe(tmp_path, server.url, prompts).model_dump_json()
+    (tmp_path / "asked.yaml").write_text(asked)  # JSON is YAML
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from factory.cli import main; main()"
+    command = [sys.executable, "-c", program, "build", str(tmp_path / "asked.yaml"), "--runs", str(tmp_path / "runs")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+    while sent(server, tag) < 40:
+        assert process.poll() is None
+        time.sleep(0.05)
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    _, errors = process.communicate(timeout=60)  # what hangs would hang for an hour
+    if times == 1:
+        assert process.returncode == 130
+        assert errors.splitlines()[-1] == (
+            "factory: interrupted; what is finished is kept, and the same command goes on from there"
+        )
+    assert len(journal.read_journal(tmp_path / "runs" / ".samples")) == 10
 
 
 def test_failed_requests_are_asked_again_by_the_next_build(tmp_path: Path, server: FaultServer) -> None:
