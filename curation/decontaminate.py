@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.benchmarks import Benchmark
-from curation.net import WORD, Net, caught, read
+from curation.net import WORD, Caught, Net, caught, read
 from curation.normalise import normalise_question, tokens, words
 from curation.overlap import Grams, Pairs, closest, covered, grams, parts, rarity, sieve, spans, word_weights
 from curation.shingles import BLOCK_CHARACTERS, I64, U64, Hashed, only, runs
 
-__all__ = ["Benchmark", "Hit", "contamination"]
+__all__ = ["Benchmark", "Hit", "catch", "contamination"]
 
 Rule = Literal["exact", "ngram", "short", "fuzzy", "embedding", "tfidf"]
 # tests/benchmarks/contamination_recall.py, with 15,922 problems of MATH, GSM8K, AIME and the 3,437 questions of AIME24, AMC, GSM8K
@@ -67,6 +67,7 @@ def contamination(
     min_coverage: float = _MIN_COVERAGE,
     block_characters: int = BLOCK_CHARACTERS,
     workers: int = 1,
+    found: Caught | None = None,
 ) -> list[Hit | None]:
     """For each row the benchmark question that it holds most of, None for a clean row.
 
@@ -74,11 +75,13 @@ def contamination(
     with nothing but words around it ("short"). Of the others "ngram", the originals' rule, flags every row that shares a run
     of `n` words; "coverage" leaves figure code out and flags those that hold `min_coverage` of the question's words, weighted
     by the rarity of the runs they stand in. Ties go to the question that comes first. The result does not depend on
-    `block_characters`, which bounds the memory, nor on `workers`, the processes that the rows are read with.
+    `block_characters`, which bounds the memory, nor on `workers`, the processes that the rows are read with, nor on `found`, what
+    `catch` has caught of these rows already with the same benchmarks, n and rule.
     """
     statement = without_figures if rule == "coverage" else str
     index = _index(benchmarks, n, statement)
-    found = caught(texts, index.net, n, statement, block_characters, workers)
+    if found is None:
+        found = caught(texts, index.net, n, statement, block_characters, workers)
     hits: list[Hit | None] = [None] * len(texts)
     least = min_coverage if rule == "coverage" else 0.0
     for row, entry, overlap, score in _measured(texts, found.shared, index, n, statement, least):
@@ -88,6 +91,12 @@ def contamination(
     for row, entry in _exact_copies(texts, found.whole, index).items():
         hits[row] = _whole(index, entry, "exact")
     return hits
+
+
+def catch(texts: Sequence[str], benchmarks: Sequence[Benchmark], *, n: int, rule: Literal["coverage", "ngram"]) -> Caught:
+    """The pass over all rows of `contamination` alone, of each row by itself; curation.net joins those of several parts."""
+    statement = without_figures if rule == "coverage" else str
+    return caught(texts, _index(benchmarks, n, statement).net, n, statement, BLOCK_CHARACTERS, 1)
 
 
 def without_figures(text: str) -> str:

@@ -18,12 +18,11 @@ import numpy.typing as npt
 from curation.deciding import same_question
 from curation.minhash import Plan, Rows, bands, jaccards, plan, read_rows
 from curation.normalise import normalise_question
-from curation.processes import in_order
+from curation.processes import Mapped, processes
 from curation.shingles import BLOCK_CHARACTERS, I64, U64, mix
 
 Bools = npt.NDArray[np.bool_]
-_PAIRS_AT_ONCE = 500  # 0.1 s of second looks
-_PAIRS_FOR_A_PROCESS = 5_000  # a second of them; another process takes half of that to start
+_PAIRS_AT_ONCE = 500  # 50 ms of second looks
 _WINDOW = 32  # in a larger LSH bucket a row is compared with so many before it, and with the bucket's first
 
 
@@ -32,17 +31,24 @@ class Match(NamedTuple):
     similarity: float  # Jaccard similarity of the two rows' shingle sets, in [0, 1]
 
 
-def exact_duplicates(texts: Sequence[str]) -> list[int | None]:
+def exact_duplicates(texts: Sequence[str], found: Rows | None = None) -> list[int | None]:
     """For each row the index of the first row with the same normalised text, None for the first of its kind.
 
-    Texts without any token (only punctuation) are compared as they are.
+    Texts without any token (only punctuation) are compared as they are. With `found`, the texts as numbers (read_rows), only those
+    are normalised that have all their letters in common with another: the result is the same.
     """
+    matches: list[int | None] = [None] * len(texts)
     first: dict[str, int] = {}
-    found: list[int | None] = []
-    for row, text in enumerate(texts):
-        earliest = first.setdefault(normalise_question(text) or f"\0{text}", row)
-        found.append(None if earliest == row else earliest)
-    return found
+    for row in range(len(texts)) if found is None else _shared(found.letters).tolist():
+        earliest = first.setdefault(normalise_question(texts[row]) or f"\0{texts[row]}", row)
+        matches[row] = None if earliest == row else earliest
+    return matches
+
+
+def _shared(values: U64) -> I64:
+    """Indices of the values that occur more than once, ascending."""
+    _, group, size = np.unique(values, return_inverse=True, return_counts=True)
+    return np.flatnonzero(size[group] > 1)
 
 
 def near_duplicates(
@@ -55,22 +61,26 @@ def near_duplicates(
     seed: int = 0,
     block_characters: int = BLOCK_CHARACTERS,
     workers: int = 1,
+    found: Rows | None = None,
 ) -> list[Match | None]:
     """For each row the first row of its group of near duplicates and their similarity, None for rows that stay.
 
     Rows are linked when the Jaccard similarity of their sets of `shingle`-word runs is at least `threshold`, the tokens
     that decide the answer agree and no two golds differ; None agrees with any gold. A group is a connected component, so
     `similarity` lies under the threshold for a row linked through another. The result does not depend on
-    `block_characters`, which bounds what is held beside the texts and about 200 bytes a row, nor on `workers`, the processes.
+    `block_characters`, which bounds what is held beside the texts and about 250 bytes a row, nor on `workers`, the processes,
+    nor on `found`, the texts as numbers where read_rows has read them already.
     """
     how = plan(threshold, num_perm, shingle, seed)
     answers = _gold_numbers(golds, len(texts))
-    found = read_rows(texts, block_characters, workers)
-    equal, single = _equal(found, answers)
-    pairs = _candidates(found, single, how, workers)
-    measured = jaccards(found, pairs, shingle, workers)
-    close = pairs[measured >= threshold]
-    first = _components(equal, close, answers, lambda unsure: _same_questions(texts, unsure, answers, workers))
+    with processes(workers) as mapped:
+        if found is None:
+            found = read_rows(texts, block_characters, mapped)
+        equal, single = _equal(found, answers)
+        pairs = _candidates(found, single, how, workers)
+        measured = jaccards(found, pairs, shingle, workers)
+        close = pairs[measured >= threshold]
+        first = _components(equal, close, answers, lambda unsure: _same_questions(texts, unsure, answers, mapped))
     removed = np.flatnonzero(first != np.arange(len(texts)))
     kept = np.stack([first[removed], removed], axis=1)
     matches: list[Match | None] = [None] * len(texts)
@@ -85,12 +95,11 @@ class _Pair(NamedTuple):
     golds_agree: bool
 
 
-def _same_questions(texts: Sequence[str], pairs: I64, answers: I64, workers: int) -> Bools:
+def _same_questions(texts: Sequence[str], pairs: I64, answers: I64, mapped: Mapped) -> Bools:
     """For each pair whether the second look finds one question."""
     looked = (_Pair(texts[a], texts[b], bool(answers[a] and answers[a] == answers[b])) for a, b in pairs.tolist())
     chunks = iter(lambda: list(islice(looked, _PAIRS_AT_ONCE)), [])
-    enough = len(pairs) > _PAIRS_FOR_A_PROCESS
-    return np.fromiter(chain.from_iterable(in_order(_same, chunks, workers if enough else 1)), np.bool_, len(pairs))
+    return np.fromiter(chain.from_iterable(mapped(_same, chunks)), np.bool_, len(pairs))
 
 
 def _same(pairs: list[_Pair]) -> list[bool]:
@@ -123,9 +132,8 @@ def _candidates(found: Rows, rows: I64, how: Plan, workers: int) -> I64:
 
     Only rows that share their deciding tokens with another need a signature: in a set of number problems, few.
     """
-    _, group, size = np.unique(found.deciding[rows], return_inverse=True, return_counts=True)
-    shared = size[group] > 1
-    rows, together = rows[shared], mix(group[shared].astype(np.uint64))
+    rows = rows[_shared(found.deciding[rows])]
+    together = mix(found.deciding[rows])
     keys = bands(found, rows, how, workers)
     codes = np.zeros(0, np.int64)
     for band in range(how.bands):

@@ -6,7 +6,7 @@ MinHash: Broder 1997. Bands: Indyk and Motwani 1998; Leskovec, Rajaraman and Ull
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import NamedTuple
@@ -15,8 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.deciding import DECIDES, WORD, hash_token
-from curation.processes import in_order as mapped
-from curation.shingles import I64, U64, Hashed, Vocabulary, blocks, in_order, mix, only, row_sums, runs, within
+from curation.processes import Mapped
+from curation.shingles import (
+    BLOCK_CHARACTERS,
+    I64,
+    U64,
+    Hashed,
+    Vocabulary,
+    blocks,
+    in_order,
+    mix,
+    only,
+    row_sums,
+    runs,
+    within,
+)
 
 _CERTAINTY = 0.999  # wanted chance that a pair exactly at the threshold shares a band
 _STRIP = 1 << 16  # shingles hashed at once: 256 kB, so that they stay in the cache between permutations
@@ -37,6 +50,7 @@ class Rows(NamedTuple):
     """Texts without their letters: 250 bytes for a problem of 50 words."""
 
     identity: U64  # of all tokens in order
+    letters: U64  # of all characters but spaces, in any order: rows that differ in it differ when normalised
     deciding: U64  # of the deciding tokens in any order
     words: npt.NDArray[np.uint32]  # hashes of the words of all rows, row after row
     starts: I64  # where each row's words start; one longer than the rows
@@ -52,20 +66,33 @@ def plan(threshold: float, num_perm: int, shingle: int, seed: int) -> Plan:
     return Plan(shingle, bands, factors, draw.integers(0, 2**32, bands * rows, np.uint32))
 
 
-def read_rows(texts: Sequence[str], block_characters: int, workers: int = 1) -> Rows:
-    """The texts as numbers, `block_characters` at a time."""
-    parts = list(mapped(_block_rows, (part for _, part in blocks(texts, block_characters)), workers))
-    none = Rows(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.uint32), np.zeros(0, np.int64))
-    identity, deciding, words, lengths = (np.concatenate(column) for column in zip(none, *parts, strict=True))
-    return Rows(identity, deciding, words, np.concatenate([[0], np.cumsum(lengths)]))
+def read_rows(texts: Sequence[str], block_characters: int = BLOCK_CHARACTERS, mapped: Mapped = map) -> Rows:
+    """The texts as numbers, `block_characters` at a time; `mapped` is the map of curation.processes that reads the blocks."""
+    return join_rows(mapped(_block_rows, (part for _, part in blocks(texts, block_characters))))
+
+
+def join_rows(parts: Iterable[Rows]) -> Rows:
+    """The rows of all parts, in order."""
+    empty = np.zeros(0, np.uint64)
+    columns = list(zip(Rows(empty, empty, empty, np.zeros(0, np.uint32), np.zeros(1, np.int64)), *parts, strict=True))
+    lengths = np.concatenate([np.diff(starts) for starts in columns[-1]])
+    identity, letters, deciding, words = (np.concatenate(column) for column in columns[:-1])
+    return Rows(identity, letters, deciding, words, np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def some_rows(found: Rows, rows: I64) -> Rows:
+    """Those of `found` at `rows`."""
+    lengths = np.diff(found.starts)[rows]
+    words = found.words[within(found.starts[rows], lengths)]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    return Rows(found.identity[rows], found.letters[rows], found.deciding[rows], words, starts)
 
 
 def _block_rows(texts: list[str]) -> Rows:
-    """As `Rows`, but with the rows' lengths for their starts."""
-    every = _vocabulary().read(texts).tokens
+    every, letters = _vocabulary().read(texts)
     deciding, words = only(every, DECIDES), only(every, WORD)
     sums = row_sums(mix(deciding.hashes), deciding.starts)
-    return Rows(in_order(every.hashes, every.starts), sums, _upper(words.hashes), np.diff(words.starts))
+    return Rows(in_order(every.hashes, every.starts), letters, sums, _upper(words.hashes), words.starts)
 
 
 def _upper(hashes: U64) -> npt.NDArray[np.uint32]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,15 +35,32 @@ class Caught(NamedTuple):
 
 def caught(texts: Sequence[str], net: Net, n: int, statement: Callable[[str], str], block_characters: int, workers: int) -> Caught:
     """What the net catches of the `statement` of each text (for whole copies, of the text), in order of the rows."""
-    firsts = (0, *itertools.accumulate(len(block) for _, block in blocks(texts, block_characters)))
     scan = functools.partial(_scan, net=net, n=n, statement=statement)
-    parts = list(in_order(scan, (block for _, block in blocks(texts, block_characters)), workers))
-    none = Caught(np.zeros(0, np.int64), np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64))
-    found = [
-        Caught(part.whole + first, part.short + np.array([first, 0]), part.shared + np.array([first, 0]))
-        for first, part in zip(firsts, parts, strict=False)
-    ]
-    return Caught(*(np.concatenate(column) for column in zip(none, *found, strict=True)))
+    sizes = (len(block) for _, block in blocks(texts, block_characters))
+    return join(zip(sizes, in_order(scan, (block for _, block in blocks(texts, block_characters)), workers), strict=True))
+
+
+def join(parts: Iterable[tuple[int, Caught]]) -> Caught:
+    """What was caught of all rows, from (rows, what was caught of them) of each part, in order."""
+    found = [Caught(np.zeros(0, np.int64), np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64))]
+    first = 0
+    for rows, part in parts:
+        found.append(Caught(part.whole + first, part.short + np.array([first, 0]), part.shared + np.array([first, 0])))
+        first += rows
+    return Caught(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def of_rows(found: Caught, rows: I64) -> Caught:
+    """What was caught of `rows` alone, ascending, by their place among them."""
+    place = np.full(max(int(rows.max(initial=-1)), *(int(part.max(initial=-1)) for part in _rows(found))) + 1, -1)
+    place[rows] = np.arange(len(rows))
+    whole, short, shared = (part[place[of] >= 0] for part, of in zip(found, _rows(found), strict=True))
+    at = np.array([0, 1])
+    return Caught(place[whole], np.where(at, short, place[short[:, :1]]), np.where(at, shared, place[shared[:, :1]]))
+
+
+def _rows(found: Caught) -> tuple[I64, I64, I64]:
+    return found.whole, found.short[:, 0], found.shared[:, 0]
 
 
 def _scan(block: list[str], net: Net, n: int, statement: Callable[[str], str]) -> Caught:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
 from factory import auditing, cleaning, labelling, measuring, rounds, tracing
 from factory.assemble import assemble
-from factory.executors import Executor, Place, judge_shards
+from factory.executors import Executor, Place, judge_shards, scan_shards
 from factory.judge import open_judge
 from factory.one_shard import Judged, judge_shard
 from factory.recipe import Recipe
@@ -48,8 +49,10 @@ def build(
     judge = open_judge(recipe.verify)
     with open_run(runs, recipe, out) as run:
         read = cleaning.read(run.store, recipe)
-        unique = cleaning.deduplicate(run.store, recipe.clean, read, workers)
-        clean = cleaning.decontaminate(run.store, recipe.clean, unique, workers)
+        place = executor and Place(executor, workers, budget, command)
+        scan = functools.cache(lambda: scan_shards(run, recipe, read, place) if place else None)
+        unique = cleaning.deduplicate(run.store, recipe.clean, read, workers, scan)
+        clean = cleaning.decontaminate(run.store, recipe.clean, unique, workers, scan)
         checked = cleaning.check_gold(run.store, recipe.clean, clean, workers)
 
         cleaned = [read, unique, clean, checked]
@@ -57,12 +60,12 @@ def build(
             labelled, budget = labelling.label(run, recipe, checked, budget)
             cleaned.append(labelled)
         shards = tracing.shards(cleaned[-1])
-        if executor is None:
+        if place is None:
             with rounds.open_source(run, recipe, shards, cleaned, budget) as source:
                 judged = [judge_shard(run, recipe, judge, shard, source, workers) for shard in shards]
             replayed = source.replayed
         else:
-            replayed, judged = judge_shards(run, recipe, shards, cleaned, Place(executor, workers, budget, command))
+            replayed, judged = judge_shards(run, recipe, shards, cleaned, place._replace(budget=budget))
         doubts = auditing.audit(run.store, recipe.audit, cleaned, [(j.shard, j.verdicts) for j in judged], workers)
 
         difficulty = measuring.measure(run.store, [(j.traces, j.verdicts) for j in judged], recipe.difficulty.verdicts)

@@ -9,19 +9,25 @@ check gold      golds that their own verifier refuses, and problems outside the 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
+from curation.benchmarks import Benchmark
 from curation.decontaminate import Hit, contamination
 from curation.dedup import Match, exact_duplicates, near_duplicates
 from curation.dedup_semantic import semantic_duplicates
 from curation.errors import UserError
 from curation.files import write_table
 from curation.fuzzy import fuzzy_contamination
+from curation.minhash import Rows, read_rows, some_rows
+from curation.net import Caught, of_rows
 from curation.normalise import normalise_question
 from curation.problem_filters import problem_fault
+from curation.processes import processes
 from curation.records import Problem, from_frame, to_frame
 from curation.sources import Refused
 from curation.verbatim import verbatim_contamination
@@ -78,7 +84,23 @@ LARGE = 20_000  # problems; under it a process takes as long to start as it save
 PAIRS = {"kept_id": pl.String, "dropped_id": pl.String, "method": pl.String, "similarity": pl.Float64}
 
 
-def deduplicate(store: Path, clean: Clean, source: Piece, workers: int = 1) -> Piece:
+class Scanned(NamedTuple):
+    """What factory.scanning has found in the rows of `read`, or parts of it elsewhere."""
+
+    ids: list[str]  # of these rows
+    words: Rows | None
+    caught: Caught | None  # where the rule of contamination needs all rows together
+    hits: list[Hit | None] | None  # where it looks at each row by itself
+
+
+Scan = Callable[[], Scanned | None]  # asked where the step is not finished already; None: look here
+
+
+def nowhere() -> None:
+    """A Scan of a build without an executor."""
+
+
+def deduplicate(store: Path, clean: Clean, source: Piece, workers: int = 1, scan: Scan = nowhere) -> Piece:
     """Problems that repeat an earlier one; the pairs, with what joined them, are in `duplicates.parquet`."""
     names = {"exact_duplicates", "near_duplicates", "semantic_duplicates", "semantic_model"}
     settings = clean.model_dump(include=names)
@@ -86,7 +108,7 @@ def deduplicate(store: Path, clean: Clean, source: Piece, workers: int = 1) -> P
     def work(folder: Path) -> Facts:
         frame = kept(source)
         prompts, golds, ids = frame["prompt"].to_list(), frame["answer"].to_list(), frame["id"].to_list()
-        found = _repeats(prompts, golds, clean, workers if len(prompts) >= LARGE else 1)
+        found = _repeats(prompts, golds, clean, workers if len(prompts) >= LARGE else 1, scan())
         reasons = [f and f"{f[0]}_duplicate" for f in found]
         details = [f"of {ids[f[1].earlier]}, similarity {f[1].similarity:.3f}" if f else "" for f in found]
         pairs = [(ids[f[1].earlier], ids[row], f[0], f[1].similarity) for row, f in enumerate(found) if f]
@@ -96,9 +118,15 @@ def deduplicate(store: Path, clean: Clean, source: Piece, workers: int = 1) -> P
     return once(store, "duplicates", settings, [source.digest], work)
 
 
-def _repeats(prompts: list[str], golds: list[str | None], clean: Clean, workers: int) -> list[tuple[str, Match] | None]:
+def _repeats(
+    prompts: list[str], golds: list[str | None], clean: Clean, workers: int, scanned: Scanned | None
+) -> list[tuple[str, Match] | None]:
     """For each problem the method that found it to be a repetition, and of which: the methods in turn, each over what is left."""
     found: list[tuple[str, Match] | None] = [None] * len(prompts)
+    words = scanned and scanned.words
+    if words is None and by_words(clean):
+        with processes(workers) as mapped:
+            words = read_rows(prompts, mapped=mapped)
 
     def note(method: str, rows: list[int], matches: Sequence[Match | None]) -> None:
         for row, match in zip(rows, matches, strict=True):
@@ -106,13 +134,12 @@ def _repeats(prompts: list[str], golds: list[str | None], clean: Clean, workers:
                 found[row] = method, match._replace(earlier=rows[match.earlier])
 
     if clean.exact_duplicates:
-        exact = exact_duplicates(prompts)
+        exact = exact_duplicates(prompts, words)
         note("exact", list(range(len(prompts))), [None if e is None else Match(e, 1.0) for e in exact])
-    if clean.near_duplicates is not None:
+    if clean.near_duplicates is not None and words is not None:
         left = [row for row, match in enumerate(found) if match is None]
-        near = near_duplicates(
-            [prompts[r] for r in left], [golds[r] for r in left], threshold=clean.near_duplicates, workers=workers
-        )
+        rest, known = [prompts[r] for r in left], some_rows(words, np.array(left, np.int64))
+        near = near_duplicates(rest, [golds[r] for r in left], threshold=clean.near_duplicates, workers=workers, found=known)
         note("near", left, near)
     if clean.semantic_duplicates is not None:
         from curation.vectors import vectors_of
@@ -124,22 +151,24 @@ def _repeats(prompts: list[str], golds: list[str | None], clean: Clean, workers:
     return found
 
 
-def decontaminate(store: Path, clean: Clean, source: Piece, workers: int = 1) -> Piece:
-    more = ["neighbours", "semantic_model"] if clean.neighbours else []
-    how = clean.model_dump(include={"rule", "ngram", "fuzzy_ratio", *more})
-    settings = {**how, "benchmarks": benchmark_digests(clean.benchmarks)}
+def by_words(clean: Clean) -> bool:
+    """Whether problems are compared word by word."""
+    return clean.exact_duplicates or clean.near_duplicates is not None
+
+
+def rule_of(clean: Clean) -> dict[str, Any]:
+    """What decides which benchmark questions a row is found to hold."""
+    return clean.model_dump(include={"rule", "ngram", "fuzzy_ratio"}) | {"benchmarks": benchmark_digests(clean.benchmarks)}
+
+
+def decontaminate(store: Path, clean: Clean, source: Piece, workers: int = 1, scan: Scan = nowhere) -> Piece:
+    settings = rule_of(clean) | (clean.model_dump(include={"neighbours", "semantic_model"}) if clean.neighbours else {})
 
     def work(folder: Path) -> Facts:
         frame = kept(source)
         benchmarks = [load_benchmark(b) for b in clean.benchmarks]
         texts = frame["prompt"].to_list()
-        some = workers if len(texts) >= LARGE else 1
-        if clean.rule == "fuzzy":
-            hits = fuzzy_contamination(texts, benchmarks, ratio=clean.fuzzy_ratio)
-        elif clean.rule == "verbatim":
-            hits = verbatim_contamination(texts, benchmarks, n=clean.ngram, workers=some)
-        else:
-            hits = contamination(texts, benchmarks, n=clean.ngram, rule=clean.rule, workers=some)
+        hits = _hits(texts, frame["id"].to_list(), clean, benchmarks, workers if len(texts) >= LARGE else 1, scan())
         if clean.neighbours:
             from curation.neighbours import neighbours
 
@@ -153,6 +182,31 @@ def decontaminate(store: Path, clean: Clean, source: Piece, workers: int = 1) ->
         return {"funnel": [line], "benchmarks": listed}
 
     return once(store, "decontaminate", settings, [source.digest], work)
+
+
+def _hits(
+    texts: list[str], ids: list[str], clean: Clean, benchmarks: Sequence[Benchmark], workers: int, scanned: Scanned | None
+) -> list[Hit | None]:
+    rows = _places(ids, scanned.ids) if scanned else []
+    if clean.rule == "coverage" or clean.rule == "ngram":
+        caught = of_rows(scanned.caught, np.array(rows, np.int64)) if scanned and scanned.caught else None
+        return contamination(texts, benchmarks, n=clean.ngram, rule=clean.rule, workers=workers, found=caught)
+    if scanned and scanned.hits is not None:
+        return [scanned.hits[row] for row in rows]
+    return row_hits(texts, clean, benchmarks, workers)
+
+
+def _places(some: Sequence[str], every: Sequence[str]) -> list[int]:
+    """Where the ids of rows that stayed, in order, stand among those of all rows; rows of one id have one text."""
+    rest = enumerate(every)
+    return [next(at for at, one in rest if one == wanted) for wanted in some]
+
+
+def row_hits(texts: Sequence[str], clean: Clean, benchmarks: Sequence[Benchmark], workers: int) -> list[Hit | None]:
+    """The hits of the rules that look at each row by itself."""
+    if clean.rule == "fuzzy":
+        return fuzzy_contamination(texts, benchmarks, ratio=clean.fuzzy_ratio)
+    return verbatim_contamination(texts, benchmarks, n=clean.ngram, workers=workers)
 
 
 def _write_evidence(path: Path, frame: pl.DataFrame, hits: list[Hit | None]) -> None:

@@ -8,9 +8,10 @@ from factory.strict import Strict
 
 
 class Cluster(Strict):
-    """What a task of `--executor slurm` or `ray` gets, and how Slurm is asked for it; `local` takes `shards_per_task` alone."""
+    """What a task of `--executor slurm` or `ray` gets, and how Slurm is asked for it; `local` takes the first two alone."""
 
     shards_per_task: int = Field(1, ge=1)  # of 500 problems; more where a task loads a model first
+    shards_per_scan: int = Field(40, ge=1)  # for duplicates and benchmarks: 1 to 3 s of work, as much as a task takes to start
     cpus: int = Field(1, ge=1)  # one verifier process for each
     memory_gb_per_cpu: int = Field(2, ge=1)
     gpus: int = Field(0, ge=0)

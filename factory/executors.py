@@ -16,19 +16,21 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from curation.errors import UserError
-from factory import one_shard, tasks, tracing
-from factory.one_shard import Asked, Judged
+from factory import one_shard, scanning, tasks, tracing
+from factory.cleaning import Scanned
+from factory.one_shard import Judged
 from factory.recipe import Recipe
 from factory.rounds import Budget
 from factory.run import Run
 from factory.steps import Piece, link
 from factory.supervising import supervise
-from factory.tasks import Job
+from factory.tasks import Job, Step
 from factory.teachers import parse_teacher
 from factory.tracing import Shard
 from factory.watching_tasks import watched
 
-Executor = Literal["local", "slurm", "ray", "collect"]  # collect: take what the tasks left, and nothing else
+# collect: take what the tasks left, and nothing else; onward: so with the scan, and then go on with Slurm
+Executor = Literal["local", "slurm", "ray", "collect", "onward"]
 
 
 # Of the processes of one worker, where there are so many tasks: a start costs 3 s (Python, datatrove, the verifier), and few
@@ -54,6 +56,21 @@ class Done(NamedTuple):
     judged: list[Judged]
 
 
+def scan_shards(run: Run, recipe: Recipe, read: Piece, place: Place) -> Scanned | None:
+    """The passes over all problems that `read` kept (factory.scanning), as tasks; None where they are too few for one to pay."""
+    parts = _grouped(tracing.shards(read), recipe.executor.shards_per_scan)
+    if len(parts) == 1:
+        return None
+    due = [part for part in parts if not scanning.finished(run.store, recipe.clean, part)]
+    folder = next(reversed(folders(run)), None)
+    if due and place.executor not in ("collect", "onward"):
+        folder = _send(run, recipe, "scan", due, None, place)
+        due = [part for part in parts if not scanning.finished(run.store, recipe.clean, part)]
+    if due:
+        raise UserError(_without_result([shard.number for part in due for shard in part], sum(map(len, parts)), folder))
+    return scanning.gather(run.store, recipe.clean, parts)
+
+
 def judge_shards(run: Run, recipe: Recipe, shards: Sequence[Shard], cleaned: Sequence[Piece], place: Place) -> Done:
     """All shards, those that are not finished as tasks of an executor. Raises UserError where some stay without a result."""
     teacher = parse_teacher(recipe.teacher)
@@ -62,13 +79,18 @@ def judge_shards(run: Run, recipe: Recipe, shards: Sequence[Shard], cleaned: Seq
     what = one_shard.asked(run, recipe, replayed)
     collecting = place.executor == "collect"
     due = [] if collecting else [s for s in shards if one_shard.finished(what, s, now=False) is None]
-    folder = _send(what, due, place) if due else next(reversed(folders(run)), None)
+    groups = _grouped(due, recipe.executor.shards_per_task)
+    folder = _send(run, recipe, "judge", groups, replayed, place) if due else next(reversed(folders(run)), None)
     _gather_spending(run)
     found = {s.number: one_shard.finished(what, s, now=collecting or s in due) for s in shards}
     missing = [number for number, judged in found.items() if judged is None]
     if missing:
         raise UserError(_without_result(missing, len(shards), folder))
     return Done(replayed, [judged for judged in found.values() if judged])
+
+
+def _grouped(shards: list[Shard], each: int) -> list[list[Shard]]:
+    return [shards[at : at + each] for at in range(0, len(shards), each)]
 
 
 def _gather_spending(run: Run) -> None:
@@ -88,16 +110,16 @@ def _without_result(missing: Sequence[int], shards: int, folder: Path | None) ->
     )
 
 
-def _send(what: Asked, due: Sequence[Shard], place: Place) -> Path:
+def _send(run: Run, recipe: Recipe, step: Step, groups: list[list[Shard]], replayed: Piece | None, place: Place) -> Path:
     """Have the shards done, and return the job's folder. With Slurm this does not return: it says what was submitted."""
-    refuse(what.recipe, place)
-    if place.executor == "slurm":
+    refuse(recipe, place)
+    if place.executor in ("slurm", "onward"):
         from factory import slurm
 
-        slurm.refuse(what.recipe.executor, folders(what.run))
-        slurm.submit(_lay_out(what, due, place))
-    folder = _lay_out(what, due, place)
-    with watched(folder, what.run.folder):
+        slurm.refuse(recipe.executor, [] if place.executor == "onward" else folders(run))  # onward: one of its jobs is this one
+        slurm.submit(_lay_out(run, recipe, step, groups, replayed, place))
+    folder = _lay_out(run, recipe, step, groups, replayed, place)
+    with watched(folder, run.folder):
         if place.executor == "local":
             _run_local(folder, place.workers)
         else:
@@ -123,20 +145,20 @@ def refuse(recipe: Recipe, place: Place) -> None:
         )
 
 
-def _lay_out(what: Asked, due: Sequence[Shard], place: Place) -> Path:
-    settings = what.recipe.executor
-    groups = [list(due[at : at + settings.shards_per_task]) for at in range(0, len(due), settings.shards_per_task)]
-    run = what.run._replace(**{name: path.resolve() for name, path in what.run._asdict().items()})
+def _lay_out(run: Run, recipe: Recipe, step: Step, groups: list[list[Shard]], replayed: Piece | None, place: Place) -> Path:
+    run = run._replace(**{name: path.resolve() for name, path in run._asdict().items()})
     job = Job(
-        recipe=what.recipe,
+        step=step,
+        recipe=recipe,
         run=run.folder,
         store=run.store,
         samples=run.samples,
         working_directory=Path.cwd(),
-        replayed=what.replayed.folder.name if what.replayed else None,
+        replayed=replayed.folder.name if replayed else None,
         tasks=groups,
+        workers=place.workers,
         at_a_time=min(place.workers, len(groups)),
-        verifiers=1 if place.executor == "local" else settings.cpus,
+        verifiers=1 if place.executor == "local" else recipe.executor.cpus,
         budget_usd=place.budget.usd,
         budget_tokens=place.budget.tokens,
         command=place.command,
@@ -212,4 +234,11 @@ def collect(folder: Path) -> None:
 
     job = tasks.read_job(folder)
     os.chdir(job.working_directory)
-    build(job.recipe, runs=job.store.parent, out=job.run, workers=job.verifiers, command=job.command, executor="collect")
+    asked = partial(build, job.recipe, runs=job.store.parent, out=job.run, command=job.command)
+    if job.step == "judge":
+        asked(workers=job.verifiers, executor="collect")
+        return
+    try:
+        asked(workers=job.workers, budget=Budget(job.budget_usd, job.budget_tokens), executor="onward")
+    except Submitted as said:
+        print(said)

@@ -41,7 +41,7 @@ def run(folder: Path) -> None:
             workers=job.at_a_time,
             cpus_per_task=settings.cpus,
             mem_per_cpu_gb=settings.memory_gb_per_cpu,
-            gpus_per_task=settings.gpus,
+            gpus_per_task=settings.gpus if job.step == "judge" else 0,
             time=seconds(settings.time),
             logging_dir=str(folder / "datatrove"),
         ).run()

@@ -81,7 +81,7 @@ class Clean(Strict):
     benchmarks: list[BenchmarkFrom] = []
     rule: Literal["coverage", "ngram", "verbatim", "fuzzy"] = "coverage"  # verbatim: open-r1's words, LaTeX and commas included
     ngram: int = Field(8, ge=2)  # words
-    fuzzy_ratio: float = Field(95, gt=0, le=100)  # OpenThoughts: rapidfuzz ratio of the whole texts
+    fuzzy_ratio: float = Field(95.0, gt=0, le=100)  # OpenThoughts: rapidfuzz ratio of the whole texts
     check_gold: bool = True  # a gold that its own verifier refuses is dropped before a token is spent on it
     pass_rate: PassRate | None = None  # by a table of another run, before a token is spent
 

@@ -34,8 +34,9 @@ def submit(folder: Path) -> None:
     job = tasks.read_job(folder)
     array, after = _launch(folder, job.recipe.executor)
     write_atomic(folder / JOBS, json.dumps({"tasks": array, "collect": after}) + "\n")
+    then = "puts the data set together" if job.step == "judge" else "goes on with the build"
     raise Submitted(
-        f"submitted {len(job.tasks):,} tasks as Slurm job {array}, and job {after}, which puts the data set together after "
+        f"submitted {len(job.tasks):,} tasks as Slurm job {array}, and job {after}, which {then} after "
         f"them in {job.run}; logs are in {folder}, and `squeue -j {array},{after}` shows how far they are. If a task fails, "
         "the same command submits what is missing"
     )
@@ -49,7 +50,7 @@ def _launch(folder: Path, settings: Cluster) -> tuple[str, str]:
         [Apart(folder, "apart")],
         tasks=len(job.tasks),
         workers=job.at_a_time,
-        gpus_per_task=settings.gpus,
+        gpus_per_task=settings.gpus if job.step == "judge" else 0,
         logging_dir=str(folder / "datatrove"),
         **_arguments(settings, f"factory-{job.recipe.name}"),
     )

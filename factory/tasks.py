@@ -6,7 +6,7 @@
                        purse/  the common budget
 
 Every call makes a folder of its own with the shards that are not finished, so datatrove's marks of an earlier call, of another
-recipe or of deleted results have no say: a task is finished when `factory.one_shard` finds its records.
+recipe or of deleted results have no say: a task is finished when `factory.one_shard` or `factory.scanning` finds its records.
 
 The executors start `python -m factory.tasks local FOLDER TASK COUNT`, `... apart FOLDER TASK PID` or `... collect FOLDER 0 0`.
 """
@@ -21,11 +21,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from curation.errors import UserError
 from curation.files import write_atomic
-from factory import one_shard, rounds
+from factory import one_shard, rounds, scanning
 from factory.purse import Purse
 from factory.recipe import Recipe
 from factory.rounds import Budget, Source
@@ -36,11 +36,13 @@ from factory.teachers import parse_teacher
 from factory.tracing import Shard
 
 LOOK_S = 0.5
+Step = Literal["scan", "judge"]
 
 
 class Job(Strict):
     """What the tasks of one call are asked to do; all paths are absolute."""
 
+    step: Step  # scan: factory.scanning for the problems as read; judge: factory.one_shard for those that stayed
     recipe: Recipe
     run: Path
     store: Path
@@ -48,6 +50,7 @@ class Job(Strict):
     working_directory: Path  # the recipe's own paths start there
     replayed: str | None  # name of the piece that holds the traces, where they exist already
     tasks: list[list[Shard]]
+    workers: int  # as the call said
     at_a_time: int
     verifiers: int  # processes of one task
     budget_usd: float | None
@@ -70,12 +73,15 @@ def trouble(folder: Path) -> str | None:
 
 
 def do_task(folder: Path, number: int) -> None:
-    """Sample and judge the shards of one task. Raises UserError, as every later task of the job then does at once."""
+    """Sample and judge the shards of one task, or scan them. Raises UserError, as every later task of the job then does at once."""
     job = read_job(folder)
     os.chdir(job.working_directory)
     if told := trouble(folder):  # a teacher that refuses everything is asked by one task, not by a thousand
         raise UserError(told)
     try:
+        if job.step == "scan":
+            scanning.scan(job.store, job.recipe.clean, job.tasks[number])
+            return
         with _budget(job, folder, number) as budget:
             _do(job, folder / "work" / f"{number:05}", job.tasks[number], budget)
     except UserError as error:
