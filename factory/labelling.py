@@ -17,13 +17,13 @@ import polars as pl
 
 from curation.errors import UserError
 from curation.files import write_table
-from curation.records import canonical_json, content_id
+from curation.records import Trace, canonical_json, content_id
 from factory import cleaning, rubrics, teachers
 from factory.ledger import settle
 from factory.meter import Meter
 from factory.progress import track
 from factory.recipe import Recipe
-from factory.rounds import Budget, price_said
+from factory.rounds import NO_LIMIT, Budget, price_said
 from factory.rules import Label
 from factory.run import Run
 from factory.sampler import over_budget
@@ -54,6 +54,23 @@ class Judged(NamedTuple):
     facts: Facts
 
 
+class Applied(NamedTuple):
+    """What became of all labels of some problems."""
+
+    frame: pl.DataFrame  # the problems, with their labels in `meta`
+    judged: list[Judged]  # in the order of the recipe's labels
+    reasons: list[str | None]  # why a problem is outside a label's window; None where it is in all
+    details: list[str]
+
+
+class Tried(NamedTuple):
+    """What a pilot saw of the labels, each list in the order of the recipe's labels."""
+
+    inside: list[bool]  # which problems are in every label's window
+    replies: list[list[Trace]]
+    meters: list[Meter]
+
+
 def label(run: Run, recipe: Recipe, source: Piece, budget: Budget) -> Labelled:
     """The problems of `source` with the recipe's labels in `meta`, without those outside a label's window.
 
@@ -65,27 +82,62 @@ def label(run: Run, recipe: Recipe, source: Piece, budget: Budget) -> Labelled:
     spent: list[Meter] = []
 
     def work(folder: Path) -> Facts:
-        frame = cleaning.kept(source)
-        reasons: list[str | None] = [None] * frame.height
-        details = [""] * frame.height
-        tables, told = [], []
-        for how, identity in zip(recipe.labels, asked, strict=True):
-            found = _label(run, recipe, how, identity, frame, budget, spent)
-            tables.append(pl.DataFrame(found.rows, schema=LABELS))
-            told.append(found.facts)
-            labels = [row["label"] for row in found.rows]
-            frame = frame.with_columns(pl.Series("meta", _noted(frame["meta"].to_list(), how, labels), pl.String))
-            for row, value in enumerate(labels):
-                if reasons[row] is None and (reason := _outside(how, value)):
-                    reasons[row], details[row] = reason, value or ""
-        write_table(pl.concat(tables), folder / "labels.parquet")
-        return {"funnel": [settle(folder, "labels", "problems", frame, reasons, details)], "labels": told}
+        done = _apply(run, recipe, cleaning.kept(source), budget, spent)
+        write_table(pl.concat([pl.DataFrame(found.rows, schema=LABELS) for found in done.judged]), folder / "labels.parquet")
+        line = settle(folder, "labels", "problems", done.frame, done.reasons, done.details)
+        return {"funnel": [line], "labels": [found.facts for found in done.judged]}
 
     settings = {"labels": dumped, "identities": asked, "rubrics": rubrics.RUBRIC_VERSION}
     piece = once(
         run.store, "labels", settings, [source.digest], work, stale=lambda facts: any(f["failed"] for f in facts["labels"])
     )
     return Labelled(piece, _left(budget, spent))
+
+
+def try_labels(run: Run, recipe: Recipe, every: pl.DataFrame, drawn: pl.DataFrame) -> Tried:
+    """The labels of those problems of `every` that a pilot has drawn. The replies are in the store, where the build finds them.
+
+    Raises UserError as `label` does, where a label has no judge and none of `every` a given value.
+    """
+    for number, how in enumerate(recipe.labels):
+        if how.given not in [before.name for before in recipe.labels[:number]]:
+            _refuse_without_origin(recipe, how, every)
+    replies: list[list[Trace]] = [[] for _ in recipe.labels]
+    meters: list[Meter] = []
+    done = _apply(run, recipe, drawn, NO_LIMIT, meters, replies)
+    return Tried([reason is None for reason in done.reasons], replies, meters)
+
+
+def in_flight(how: Label) -> int:
+    """Requests at a time, at most."""
+    return _sampling(how).in_flight
+
+
+def unlabelled(how: Label, frame: pl.DataFrame) -> int:
+    """How many questions a judge is asked about: those of problems without a label of their own, each once."""
+    if how.judge is None:
+        return 0
+    return len({prompt for prompt, meta in zip(frame["prompt"], frame["meta"], strict=True) if _given(meta, how) is None})
+
+
+def _apply(
+    run: Run, recipe: Recipe, frame: pl.DataFrame, budget: Budget, spent: list[Meter], keep: Sequence[list[Trace]] = ()
+) -> Applied:
+    """`keep` has a list for each label that takes its replies, where they are wanted."""
+    reasons: list[str | None] = [None] * frame.height
+    details = [""] * frame.height
+    judged = []
+    for number, how in enumerate(recipe.labels):
+        if not keep:
+            _refuse_without_origin(recipe, how, frame)
+        found = _label(run, recipe, how, frame, budget, spent, keep[number] if keep else None)
+        judged.append(found)
+        labels = [row["label"] for row in found.rows]
+        frame = frame.with_columns(pl.Series("meta", _noted(frame["meta"].to_list(), how, labels), pl.String))
+        for row, value in enumerate(labels):
+            if reasons[row] is None and (reason := _outside(how, value)):
+                reasons[row], details[row] = reason, value or ""
+    return Applied(frame, judged, reasons, details)
 
 
 def _identity(how: Label) -> Identity | None:
@@ -105,26 +157,30 @@ def _sampling(how: Label) -> Sampling:
 
 
 def _label(
-    run: Run, recipe: Recipe, how: Label, identity: Identity | None, frame: pl.DataFrame, budget: Budget, spent: list[Meter]
+    run: Run, recipe: Recipe, how: Label, frame: pl.DataFrame, budget: Budget, spent: list[Meter], keep: list[Trace] | None
 ) -> Judged:
+    identity = _identity(how)
     ids, prompts = frame["id"].to_list(), frame["prompt"].to_list()
     given = [_given(meta, how) for meta in frame["meta"]]
-    if identity is None and frame.height and not any(given):
-        raise UserError(
-            f"labels: no problem has a {how.given or how.name!r} in its columns, and no model is named that gives one: wanted "
-            f"--set labels.{recipe.labels.index(how)}.judge=openai:MODEL@URL, or problems that have it"
-        )
     asked = {content_id(prompt): prompt for prompt, known in zip(prompts, given, strict=True) if known is None}
     meter = _meter(recipe, how, _left(budget, spent)) if identity else Meter()
     spent.append(meter)
     with Spending(run.folder, {"labels": meter}):
-        said = dict(_replies(run, recipe, how, identity, asked, meter)) if identity else {}
+        said = dict(_replies(run, recipe, how, identity, asked, meter, keep)) if identity else {}
     rows = [_row(how, i, known, said.get(content_id(p), [])) for i, p, known in zip(ids, prompts, given, strict=True)]
     origins = [row["origin"] for row in rows]
     counts = {"given": origins.count("given"), "judge_labels": origins.count("judge"), "undetermined": origins.count("none")}
     failed = sum("request_failed" in row["why"] for row in rows)
     tokens = {"prompt_tokens": meter.prompt_tokens, "completion_tokens": meter.completion_tokens}
     return Judged(rows, {"name": how.name, "rubric": how.rubric, "judge": identity, **counts, "failed": failed, **tokens})
+
+
+def _refuse_without_origin(recipe: Recipe, how: Label, frame: pl.DataFrame) -> None:
+    if how.judge is None and frame.height and not any(_given(meta, how) for meta in frame["meta"]):
+        raise UserError(
+            f"labels: no problem has a {how.given or how.name!r} in its columns, and no model is named that gives one: wanted "
+            f"--set labels.{recipe.labels.index(how)}.judge=openai:MODEL@URL, or problems that have it"
+        )
 
 
 def _given(meta: str, how: Label) -> str | None:
@@ -146,7 +202,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _replies(
-    run: Run, recipe: Recipe, how: Label, identity: Identity, asked: dict[str, str], meter: Meter
+    run: Run, recipe: Recipe, how: Label, identity: Identity, asked: dict[str, str], meter: Meter, keep: list[Trace] | None
 ) -> Iterator[tuple[str, list[rubrics.Reading]]]:
     """(key, readings in the order of the replies) of each problem."""
     assert how.judge is not None
@@ -164,6 +220,8 @@ def _replies(
     found: dict[str, dict[int, rubrics.Reading]] = {key: {} for key in asked}
     for reply in track(arriving, f"label {how.name}", len(requests), "replies"):
         found[reply.problem_id][reply.index] = rubrics.read(how.rubric, reply)
+        if keep is not None:
+            keep.append(reply)
     if meter.budget_reached:
         raise UserError(over_budget(meter))
     yield from ((key, [readings[n] for n in sorted(readings)]) for key, readings in found.items())

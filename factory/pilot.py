@@ -7,15 +7,17 @@ The pilot's samples are in the store: the build does not buy them again.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from curation.errors import UserError
-from curation.records import Problem, Trace, content_id
-from factory import cleaning, teachers, tracing
+from curation.records import Problem, Trace, content_id, from_frame
+from factory import cleaning, labelling, teachers, tracing
 from factory.journal import Store
 from factory.meter import USUAL_SHARE, Meter
 from factory.prices import Price
@@ -40,10 +42,19 @@ class Range(NamedTuple):
     high: float
 
 
-class Prediction(NamedTuple):
-    """Of the whole build: the pilot's own share is in it."""
+class Bill(NamedTuple):
+    """What one model is asked for and paid."""
 
-    problems: int
+    requests: int
+    tokens: Range
+    usd: Range | None
+    hours: Range
+
+
+class Prediction(NamedTuple):
+    """Of the whole build: the pilot's own share is in it, and so are the labels of all problems."""
+
+    problems: int  # to be sampled: those inside the labels' windows
     pilot: int
     samples: int
     most_samples: int  # where every problem needs all its rounds
@@ -52,6 +63,7 @@ class Prediction(NamedTuple):
     hours: Range
     cut: float  # share of the pilot's answers
     tokens_per_s: float
+    labels: dict[str, Bill]  # of each label that a model is asked for
 
 
 def predict(recipe: Recipe, runs: Path, count: int, workers: int = 1) -> Prediction:
@@ -64,12 +76,45 @@ def predict(recipe: Recipe, runs: Path, count: int, workers: int = 1) -> Predict
         unique = cleaning.deduplicate(run.store, recipe.clean, read)
         clean = cleaning.decontaminate(run.store, recipe.clean, unique)
         checked = cleaning.check_gold(run.store, recipe.clean, clean, workers)
-        problems = [p for shard in tracing.shards(checked) for p in tracing.problems_of(shard)]
-        drawn = sorted(problems, key=lambda p: content_id("pilot", p.id))[:count]
+        every = cleaning.kept(checked)
+        order = every.select(pl.col("id").map_elements(lambda i: content_id("pilot", i), pl.String)).to_series().arg_sort()
+        drawn = every[order[:count]]
+        tried = labelling.try_labels(run, recipe, every, drawn)
+        asked = from_frame(drawn.filter(pl.Series(tried.inside, dtype=pl.Boolean)), Problem)
+        if drawn.height and not asked:
+            raise UserError(f"--pilot: none of {drawn.height} problems is inside the windows of the labels: take more of them")
         meter, began = Meter(price_for(recipe, teacher, NO_LIMIT)), time.monotonic()
-        traces = _sampled(recipe, run.samples, drawn, meter, run.folder)
+        traces = _sampled(recipe, run.samples, asked, meter, run.folder)
         seconds = time.monotonic() - began
-    return scale(recipe, len(problems), traces, meter, seconds)
+    problems = round(every.height * len(asked) / max(1, drawn.height))
+    return _with_labels(scale(recipe, problems, traces, meter, seconds), _bills(recipe, every, tried))
+
+
+def _bills(recipe: Recipe, every: pl.DataFrame, tried: labelling.Tried) -> dict[str, Bill]:
+    """What each label that a model is asked for takes for all problems that have none of their own."""
+    found: dict[str, Bill] = {}
+    for how, replies, meter in zip(recipe.labels, tried.replies, tried.meters, strict=True):
+        if how.judge:
+            at_a_time = meter.limit or labelling.in_flight(how)
+            found[how.name] = _bill(replies, meter, labelling.unlabelled(how, every), how.samples, how.max_tokens, at_a_time)
+    return found
+
+
+def _with_labels(p: Prediction, labels: dict[str, Bill]) -> Prediction:
+    """The prediction for the teacher with what the labels take beside it; no price where one of the models has none."""
+    parts = [bill.usd for bill in labels.values() if bill.usd is not None]
+    whole = p.usd is not None and len(parts) == len(labels)
+    return p._replace(
+        tokens=_sum([p.tokens, *(bill.tokens for bill in labels.values())]),
+        usd=_sum([p.usd, *parts]) if p.usd is not None and whole else None,
+        hours=_sum([p.hours, *(bill.hours for bill in labels.values())]),
+        labels=labels,
+    )
+
+
+def _sum(ranges: Sequence[Range]) -> Range:
+    """Of parts that may all be high at once."""
+    return Range(*(sum(ends) for ends in zip(*ranges, strict=True)))
 
 
 def _sampled(recipe: Recipe, samples: Path, drawn: list[Problem], meter: Meter, folder: Path) -> list[Trace]:
@@ -100,33 +145,47 @@ def _sampled(recipe: Recipe, samples: Path, drawn: list[Problem], meter: Meter, 
 
 def scale(recipe: Recipe, problems: int, traces: list[Trace], meter: Meter, seconds: float) -> Prediction:
     """The prediction for `problems` problems from the traces of a few; order does not matter."""
+    values = recipe.sample
+    cut = on_cut(values)
+    at_a_time = values.in_flight if meter.limit == 0 else max(1.0, meter.limit)
+    longest = cut.total_tokens if cut else values.max_tokens
+    bill = _bill(traces, meter, problems, values.per_problem, longest, at_a_time)
+    return Prediction(
+        problems=problems,
+        pilot=len({t.problem_id for t in traces}),
+        samples=bill.requests,
+        most_samples=problems * values.most_per_problem(),
+        tokens=bill.tokens,
+        usd=bill.usd,
+        hours=bill.hours,
+        cut=sum(t.finish == "length" for t in traces) / len(traces),
+        tokens_per_s=meter.completion_tokens / seconds if seconds else 0.0,
+        labels={},
+    )
+
+
+def _bill(traces: Sequence[Trace], meter: Meter, problems: int, each: int, longest: int, at_a_time: float) -> Bill:
+    """What `each` answers of at most `longest` tokens to all problems take, from the answers to a few of them."""
     groups: dict[str, list[Trace]] = {}
     for trace in traces:
         groups.setdefault(trace.problem_id, []).append(trace)
     # Of each problem: prompt tokens, answer tokens and seconds of all its samples. The build is a draw of problems.
-    prompt, completion, seconds_each = (
+    prompt, completion, seconds = (
         np.array([sum(map(of_one, group)) for group in groups.values()], dtype=float)
         for of_one in (lambda t: t.prompt_tokens or 0, _completion_tokens, lambda t: t.seconds or 0.0)
     )
-    values, price = recipe.sample, meter.price
-    cut = on_cut(values)
-    most = values.per_problem * (cut.total_tokens if cut else values.max_tokens)
+    most, most_prompt = each * longest, float(prompt.max(initial=0.0))
     again = 1 + meter.lost_tokens / max(
         1, meter.completion_tokens + meter.prompt_tokens
     )  # what broke in the pilot will break again
+    price = meter.price
     dollars = None if price is None else (prompt * price.input_usd + completion * price.output_usd) / 1e6
-    at_a_time = values.in_flight if meter.limit == 0 else max(1.0, meter.limit)
-    pace = 1 / min(at_a_time, max(1, problems * values.per_problem)) / 3600
-    return Prediction(
-        problems=problems,
-        pilot=len(groups),
-        samples=problems * values.per_problem,
-        most_samples=problems * values.most_per_problem(),
-        tokens=_total((prompt + completion) * again, problems, (prompt.max() + most) * again),
-        usd=None if price is None or dollars is None else _total(dollars * again, problems, _dollars(prompt.max(), most, price)),
-        hours=_total(seconds_each * pace, problems),
-        cut=sum(t.finish == "length" for t in traces) / len(traces),
-        tokens_per_s=meter.completion_tokens / seconds if seconds else 0.0,
+    pace = 1 / min(at_a_time, max(1, problems * each)) / 3600
+    return Bill(
+        requests=problems * each,
+        tokens=_total((prompt + completion) * again, problems, (most_prompt + most) * again),
+        usd=None if price is None or dollars is None else _total(dollars * again, problems, _dollars(most_prompt, most, price)),
+        hours=_total(seconds * pace, problems),
     )
 
 
@@ -149,6 +208,8 @@ def _total(of_each: NDArray[np.float64], problems: int, most: float = np.inf) ->
     log-normal or Pareto lengths 87 to 93 intervals in a hundred hold the truth, of the percentiles 71 to 92.
     """
     known, left, count = of_each.sum(), max(0, problems - len(of_each)), len(of_each)
+    if not count:  # the pilot has seen none of them
+        return Range(0.0, 0.0, left * most if left and most < np.inf else 0.0)
     mean, spread = of_each.mean(), of_each.std(ddof=1) if count > 1 else 0.0
     if left == 0 or spread == 0:
         return Range(*[float(known + left * mean)] * 3)
@@ -166,9 +227,14 @@ def prediction_text(p: Prediction) -> str:
     lines = [f"pilot      {p.pilot:,} of {p.problems:,} problems after cleaning; its samples are kept and not bought again"]
     rounds = f", {p.most_samples:,} if every problem needs all its rounds" if p.most_samples > p.samples else ""
     lines.append(f"samples    {p.samples:,}{rounds}; {p.cut:.1%} were cut")
+    for name, bill in p.labels.items():
+        usd = "price unknown" if bill.usd is None else f"${bill.usd.middle:,.2f}"
+        lines.append(f"labels     {name}: {bill.requests:,} requests, {bill.tokens.middle:,.0f} tokens, {usd}; in the sums below")
     lines.append(f"tokens     {p.tokens.middle:,.0f} ({p.tokens.low:,.0f} to {p.tokens.high:,.0f} in nine cases of ten)")
     if p.usd is None:
-        lines.append("price      unknown for this model: --set sample.price.input_usd=... --set sample.price.output_usd=...")
+        unknown = [name for name, bill in p.labels.items() if bill.usd is None]
+        what = f"the label {unknown[0]}: --set labels.N.price" if unknown else "this model: --set sample.price"
+        lines.append(f"price      unknown for {what}.input_usd=..., and .output_usd=... likewise")
     else:
         lines.append(f"price      ${p.usd.middle:,.2f} (${p.usd.low:,.2f} to ${p.usd.high:,.2f})")
     lines.append(f"hours      {p.hours.middle:,.2f} ({p.hours.low:,.2f} to {p.hours.high:,.2f}) at the pilot's pace and limit")

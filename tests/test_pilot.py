@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,3 +113,46 @@ def test_prices_are_by_host_and_model_and_unknown_ones_are_none() -> None:
     assert price_of("any", "http://localhost:8000/v1") == Price(
         0.0, 0.0, "", "a server of your own: what its machine costs is not counted"
     )
+
+
+def _levels(tag: str, *levels: str) -> list[str]:
+    return [f"label-{level} 42 is how much of {tag} number {n}" for n, level in enumerate(levels)]
+
+
+def test_the_labels_of_a_recipe_are_in_the_price_and_their_windows_in_the_count(tmp_path: Path, server: FaultServer) -> None:
+    label = f"labels=[{{name: level, rubric: difficulty, judge: 'openai:j@{server.url}', samples: 2, high: 8.5}}]"
+    priced = ("sample.price.input_usd=1", "sample.price.output_usd=10", label, "prompt='solve 42 1 {problem}'")
+    judged = ("labels.0.price.input_usd=100", "labels.0.price.output_usd=1000")
+    prompts = _levels("labels", *["4", "9"] * 15)
+    asked = recipe(tmp_path, server.url, prompts, *priced, *judged)
+    predicted = predict(asked, tmp_path / "runs", 6)
+    inside = sum(seen.fault == "solve" for seen in server.seen if "of labels " in seen.prompt)
+    assert sent(server, "labels") == 2 * 6 + inside and 0 < inside < 6
+    assert predicted.problems == predicted.samples == 5 * inside
+    bill = predicted.labels["level"]
+    assert bill.requests == 60 and bill.usd is not None and predicted.usd is not None
+    assert bill.tokens.middle == pytest.approx(60 * 18)
+    assert bill.usd.middle == pytest.approx(60 * (7 * 100 + 11 * 1000) / 1e6)
+    assert predicted.tokens.middle == pytest.approx(60 * 18 + 5 * inside * 120)
+    assert predicted.usd.middle == pytest.approx(bill.usd.middle + 5 * inside * (20 + 1000) / 1e6)
+    assert "labels     level: 60 requests, 1,080 tokens, $0.70; in the sums below" in prediction_text(predicted)
+    build(asked, runs=tmp_path / "runs")
+    assert sent(server, "labels") == 2 * 30 + 15
+
+
+def test_a_pilot_says_whose_price_is_unknown_and_asks_for_no_label_that_is_given(tmp_path: Path, server: FaultServer) -> None:
+    label = f"labels=[{{name: level, rubric: difficulty, given: rank, judge: 'openai:j@{server.url}'}}]"
+    asked = recipe(tmp_path, server.url, _levels("given", *["4"] * 8), label, "prompt='solve 42 1 {problem}'")
+    path = tmp_path / "problems.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row | ({"rank": 3.0} if n % 2 else {})) + "\n" for n, row in enumerate(rows)))
+    predicted = predict(asked, tmp_path / "runs", 8)
+    assert sent(server, "given") == 8 + 4 and predicted.labels["level"].requests == 4
+    nothing = predicted._replace(usd=None, labels={"level": predicted.labels["level"]._replace(usd=None)})
+    assert "price      unknown for the label level: --set labels.N.price.input_usd=..." in prediction_text(nothing)
+
+
+def test_a_pilot_outside_every_window_says_so(tmp_path: Path, server: FaultServer) -> None:
+    label = f"labels=[{{name: level, rubric: difficulty, judge: 'openai:j@{server.url}', low: 5}}]"
+    with pytest.raises(UserError, match="none of 3 problems is inside the windows of the labels"):
+        predict(recipe(tmp_path, server.url, _levels("outside", *["4"] * 8), label), tmp_path / "runs", 3)
