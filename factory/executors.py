@@ -238,6 +238,8 @@ def collect(folder: Path) -> None:
     if job.step == "judge":
         asked(workers=job.verifiers, executor="collect")
         return
+    for name in [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]:
+        del os.environ[name]  # this job's own: datatrove would take itself for a task of it, sbatch its memory for what is asked
     try:
         asked(workers=job.workers, budget=Budget(job.budget_usd, job.budget_tokens), executor="onward")
     except Submitted as said:

@@ -19,12 +19,12 @@ ROOT = Path(__file__).parent.parent
 # sbatch keeps the script and its own arguments, and gives a job number; srun runs; squeue knows the jobs listed in `alive`.
 PROGRAMS = {
     "sbatch": """
-        n=$(( $(ls "$SLURM_STANDIN" | grep -c '^[0-9]*$') + 1 )); mkdir "$SLURM_STANDIN/$n"
+        n=$(( $(ls "$STANDIN_OF_SLURM" | grep -c '^[0-9]*$') + 1 )); mkdir "$STANDIN_OF_SLURM/$n"
         for last; do :; done
-        cp "$last" "$SLURM_STANDIN/$n/script"; echo "$@" > "$SLURM_STANDIN/$n/arguments"; echo "Submitted batch job $n"
+        cp "$last" "$STANDIN_OF_SLURM/$n/script"; echo "$@" > "$STANDIN_OF_SLURM/$n/arguments"; echo "Submitted batch job $n"
     """,
     "srun": 'while [ "${1#-}" != "$1" ]; do [ "$1" = -n ] && shift; shift; done; exec "$@"',
-    "squeue": 'cat "$SLURM_STANDIN/alive" 2>/dev/null',
+    "squeue": 'cat "$STANDIN_OF_SLURM/alive" 2>/dev/null',
     "scontrol": "echo localhost",
 }
 SETTINGS = {
@@ -54,7 +54,7 @@ def environment(folder: Path) -> dict[str, str]:
         program.write_text("#!/bin/bash\n" + textwrap.dedent(body).strip() + "\n")
         program.chmod(0o755)
     path = f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "SLURM_STANDIN": str(folder / "jobs")}
+    return {**os.environ, "PATH": path, "STANDIN_OF_SLURM": str(folder / "jobs")}
 
 
 def script(folder: Path, number: int) -> tuple[dict[str, str], str, str]:
@@ -112,6 +112,30 @@ def test_the_array_its_scripts_and_the_job_after_it_make_the_bytes_of_one_proces
     assert json.loads((run / "manifest.json").read_text())["command"].startswith("factory build countdown")
     again = call(tmp_path)  # nothing is left for Slurm
     assert again.returncode == 0 and "examples in" in again.stdout
+
+
+@pytest.mark.slow
+def test_the_job_after_the_scan_submits_the_shards(tmp_path: Path) -> None:
+    more = ("executor.shards_per_scan=1", "source.count=600")
+    told = call(tmp_path, *more)
+    assert told.stdout.startswith("submitted 2 tasks as Slurm job 1, and job 3, which goes on with the build"), told.stderr
+    assert "gpus" not in script(tmp_path, 1)[0]  # there is nothing for them to do
+    assert run_array(tmp_path, 1, 0).returncode == 0
+    assert run_array(tmp_path, 3, 0).returncode != 0  # as after a task that failed: nothing is submitted again
+    assert not (tmp_path / "jobs" / "5").exists()
+
+    assert run_array(tmp_path, 1, 1).returncode == 0
+    (tmp_path / "jobs" / "alive").write_text("3 hopper factory-countdown-collect\n")
+    after = run_array(tmp_path, 3, 0)
+    assert after.returncode == 0, after.stdout
+    (tmp_path / "jobs" / "alive").unlink()
+    assert script(tmp_path, 5)[0]["array"] == "0-1%2" and script(tmp_path, 5)[0]["gpus"] == "1"
+    for number, task in ((5, 0), (5, 1), (7, 0)):
+        done = run_array(tmp_path, number, task)
+        assert done.returncode == 0, done.stdout
+    (run,) = (tmp_path / "runs").glob("countdown-*")
+    one = build(load_recipe("countdown", Changes(assignments=(*ASSIGNMENTS, *more))), runs=tmp_path / "one")
+    assert contents(run) == contents(one)
 
 
 def test_what_slurm_needs_is_one_sentence(tmp_path: Path) -> None:
