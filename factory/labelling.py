@@ -102,6 +102,7 @@ def try_labels(run: Run, recipe: Recipe, every: pl.DataFrame, drawn: pl.DataFram
     for number, how in enumerate(recipe.labels):
         if how.given not in [before.name for before in recipe.labels[:number]]:
             _refuse_without_origin(recipe, how, every)
+        _refuse_unknown_sources(recipe, how, every)
     replies: list[list[Trace]] = [[] for _ in recipe.labels]
     meters: list[Meter] = []
     done = _apply(run, recipe, drawn, NO_LIMIT, meters, replies)
@@ -130,12 +131,13 @@ def _apply(
     for number, how in enumerate(recipe.labels):
         if not keep:
             _refuse_without_origin(recipe, how, frame)
+            _refuse_unknown_sources(recipe, how, frame)
         found = _label(run, recipe, how, frame, budget, spent, keep[number] if keep else None)
         judged.append(found)
         labels = [row["label"] for row in found.rows]
         frame = frame.with_columns(pl.Series("meta", _noted(frame["meta"].to_list(), how, labels), pl.String))
-        for row, value in enumerate(labels):
-            if reasons[row] is None and (reason := _outside(how, value)):
+        for row, (value, source) in enumerate(zip(labels, frame["source"], strict=True)):
+            if reasons[row] is None and (reason := _outside(how, value, source)):
                 reasons[row], details[row] = reason, value or ""
     return Applied(frame, judged, reasons, details)
 
@@ -241,14 +243,25 @@ def _noted(metas: list[str], how: Label, labels: list[str | None]) -> list[str]:
     return [canonical_json(json.loads(meta) | {how.name: value}) for meta, value in zip(metas, values, strict=True)]
 
 
-def _outside(how: Label, value: str | None) -> str | None:
-    if how.low is None and how.high is None:
+def _outside(how: Label, value: str | None, source: str) -> str | None:
+    window = how.windows.get(source, how)
+    if window.low is None and window.high is None:
         return None
     if value is None:
         return f"no_{how.name}"
-    if how.low is not None and float(value) < how.low:
+    if window.low is not None and float(value) < window.low:
         return f"{how.name}_too_low"
-    return f"{how.name}_too_high" if how.high is not None and float(value) > how.high else None
+    return f"{how.name}_too_high" if window.high is not None and float(value) > window.high else None
+
+
+def _refuse_unknown_sources(recipe: Recipe, how: Label, frame: pl.DataFrame) -> None:
+    """A misspelt source would leave its problems without a window, in silence; of those that are rare a limit may leave none."""
+    there = frame["source"].unique().sort().to_list()
+    if frame.height and how.windows and not any(source in how.windows for source in there):
+        raise UserError(
+            f"labels: windows are set for {', '.join(how.windows)}, and the problems come from {', '.join(there[:10])}: wanted "
+            f"--set labels.{recipe.labels.index(how)}.windows={{SOURCE: {{low: ..., high: ...}}}}"
+        )
 
 
 def _meter(recipe: Recipe, how: Label, budget: Budget) -> Meter:

@@ -55,6 +55,13 @@ class ModelPrice(Strict):
     output_usd: float = Field(ge=0)
 
 
+class Window(Strict):
+    """Both ends belong to it; None: open."""
+
+    low: float | None = None
+    high: float | None = None
+
+
 class Label(Strict):
     """What is to be known of each problem before it is sampled: given by the source, or by a model asked with a rubric."""
 
@@ -68,6 +75,7 @@ class Label(Strict):
     price: ModelPrice | None = None
     low: float | None = None  # problems under it, and those without a level, are dropped
     high: float | None = None
+    windows: dict[str, Window] = {}  # by source, in place of low and high, which the other sources keep
 
 
 class Clean(Strict):

@@ -138,6 +138,57 @@ def test_a_window_of_levels_and_its_account(tmp_path: Path, server: FaultServer)
     assert "labels         dropped: level_too_low 2" in row_history(run, dropped.filter(pl.col("detail") == "2")["id"].item())
 
 
+def test_each_source_has_its_own_window(tmp_path: Path, server: FaultServer) -> None:
+    problems = [
+        {**p, "from": source}
+        for p, source in zip(
+            _problems("4", "9", "4.5", "9.5", "2", "none"), ["maths", "maths", "olympiads", "olympiads", "web", "web"], strict=True
+        )
+    ]
+    windows = "{maths: {low: 3.5}, olympiads: {low: 8.5, high: 9}}"
+    label = f"[{{name: level, rubric: difficulty, judge: openai:m@{server.url}, high: 8, windows: {windows}}}]"
+    run = build(_recipe(tmp_path, label, problems, "source.columns={source: from}"), runs=tmp_path / "runs")
+    assert {p: m["level"] for p, m in _metas(run).items()} == {"label-4": 4.0, "label-9": 9.0, "label-2": 2.0}
+    line = next(x for x in json.loads((run / "funnel.json").read_text()) if x["step"] == "labels")
+    assert line["dropped"] == {"level_too_high": 1, "level_too_low": 1, "no_level": 1}
+    with pytest.raises(UserError, match=r"windows are set for math, and the problems come from maths, olympiads, web: wanted"):
+        build(
+            _recipe(tmp_path, label.replace(windows, "{math: {low: 3.5}}"), problems, "source.columns={source: from}"),
+            runs=tmp_path / "runs",
+        )
+
+
+def test_the_recipe_sky_t1_goes_by_levels_that_are_given(tmp_path: Path) -> None:
+    rows = {"math": [("3", 3), ("4", 4), ("5", 10)], "aime": [("6", 3), ("7", None)]}
+    for name, listed in rows.items():
+        table = [
+            {"problem": f"How much is {a} of {name}?", "answer": a, "solution": f"\\boxed{{{a}}}", "difficulty": level}
+            for a, level in listed
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table))
+    traces = [
+        {"question": f"How much is {a} of {name}?", "model": "t", "response": f"It is \\boxed{{{a}}}."}
+        for name in rows
+        for a, _ in rows[name]
+    ]
+    (tmp_path / "traces.jsonl").write_text("".join(json.dumps(row) + "\n" for row in traces))
+    changes = Changes(
+        problems=(str(tmp_path / "math.jsonl"), str(tmp_path / "aime.jsonl")),
+        teacher=f"replay:{tmp_path / 'traces.jsonl'}",
+        assignments=("clean.benchmarks=[]", "labels.0.windows={math: {low: 3.5, high: 9.5}, aime: {low: 0.5, high: 9.5}}"),
+    )
+    run = build(load_recipe("sky-t1", changes), runs=tmp_path / "runs")
+    assert sorted(pl.read_parquet(run / "dataset" / "*.parquet")["problem"]) == ["How much is 4 of math?", "How much is 6 of aime?"]
+    line = next(x for x in json.loads((run / "funnel.json").read_text()) if x["step"] == "labels")
+    assert line["dropped"] == {"difficulty_too_high": 1, "difficulty_too_low": 1, "no_difficulty": 1}
+    windows = load_recipe("sky-t1").labels[0].windows
+    assert {name: (w.low, w.high) for name, w in windows.items()} == {
+        "amc_aime": (0.5, 9.5),
+        "math": (3.5, 9.5),
+        "olympiads": (8.5, 9.5),
+    }
+
+
 def test_without_a_judge_given_labels_are_taken_and_none_at_all_is_an_error(tmp_path: Path) -> None:
     problems = [{**p, "kind": kind} for p, kind in zip(_problems("a", "b"), ("algebra", ""), strict=True)]
     run = build(_recipe(tmp_path, "[{name: msc, rubric: msc, given: kind}]", problems), runs=tmp_path / "runs")
