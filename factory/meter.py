@@ -51,6 +51,8 @@ class Meter:
     rate: float | None = None
     judged: int = 0
     correct: int = 0
+    looked_at: int = 0  # answers of the first shard, judged for the eye (factory.first_look)
+    looked_correct: int = 0
     budget_reached: bool = False
     purse: Purse | None = None  # where other processes spend from the same budget
     beside: Meter | None = dataclasses.field(

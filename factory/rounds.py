@@ -13,9 +13,10 @@ import polars as pl
 
 from curation.errors import UserError
 from curation.files import write_table
-from curation.records import Problem
+from curation.records import Problem, Trace
 from factory import oracle, teachers, tracing
 from factory.continuing import OnCut
+from factory.first_look import FirstLook
 from factory.journal import Store
 from factory.judging import is_correct
 from factory.meter import Meter
@@ -131,16 +132,21 @@ def _sampler(
     run: Run, recipe: Recipe, teacher: Teacher, identity: Identity, store: Store, meter: Meter, shards: Sequence[Shard]
 ) -> Iterator[Sampler]:
     how = {"sampling": tracing.to_sampling(recipe.sample), "meter": meter, "engine": recipe.engine, "log": run.folder / "vllm.log"}
-    ask = partial(_ask, teacher, identity, **how)
     # A finished piece needs no samples, even where the store of samples was deleted.
     due = (s for s in shards if not is_finished(run.store, "traces", _settings(recipe, identity), [s.digest], _failed))
     ahead = ([request for request, _ in _requests(recipe, shard, [])] for shard in due)
-    with Sampler(store, identity, ask, on_cut=on_cut(recipe.sample), meter=meter, ahead=ahead) as sampler:
-        yield sampler
+    with FirstLook(shards, meter) as look:
+        ask = partial(_ask, teacher, identity, look, **how)
+        with Sampler(store, identity, ask, on_cut=on_cut(recipe.sample), meter=meter, ahead=ahead) as sampler:
+            yield sampler
 
 
-def _ask(teacher: Teacher, identity: Identity, requests: Any, stop: Any, keep: Any, **how: Any) -> Any:
-    return teachers.ask(teacher, identity, requests, stop=stop, keep=keep, **how)
+def _ask(teacher: Teacher, identity: Identity, look: FirstLook, requests: Any, stop: Any, keep: Any, **how: Any) -> Any:
+    def kept(trace: Trace) -> None:
+        keep(trace)
+        look.take(trace)
+
+    return teachers.ask(teacher, identity, requests, stop=stop, keep=kept, **how)
 
 
 def on_cut(values: Sample) -> OnCut | None:

@@ -86,7 +86,7 @@ class Watching:
             "failed": m.failed,
             "cut": m.cut,
             "truncation_rate": round(m.cut / answered, 4),
-            "correct_rate": round(m.correct / m.judged, 4) if m.judged else None,
+            "correct_rate": _share(m.correct, m.judged) if m.judged else _share(m.looked_correct, m.looked_at),
             "prompt_tokens": m.prompt_tokens,
             "completion_tokens": m.completion_tokens,
             "lost_tokens": m.lost_tokens,
@@ -111,6 +111,10 @@ class Watching:
     def _rate(self) -> float:
         (began, first), (now, last) = self._tokens[0], self._tokens[-1]
         return (last - first) / (now - began) if now > began else 0.0
+
+
+def _share(count: int, of: int) -> float | None:
+    return round(count / of, 4) if of else None
 
 
 def _usd(meter: Meter) -> float | None:

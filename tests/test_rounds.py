@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -240,6 +241,21 @@ def test_progress_is_a_file_for_other_programs(tmp_path: Path, server: FaultServ
     }  # fmt: skip
 
 
+def test_a_correct_rate_is_shown_before_the_first_shard_is_through(tmp_path: Path, server: FaultServer) -> None:
+    prompts = [*hard("looked", *[1] * 30, *[10**9] * 10), "hang 7 1 of looked at last"]
+    process = start(tmp_path, server.url, prompts)
+    found: dict[str, Any] = {}
+    deadline = time.monotonic() + 60
+    while (found.get("done"), found.get("correct_rate")) != (80, 0.75):
+        assert process.poll() is None and time.monotonic() < deadline, found
+        for path in (tmp_path / "runs").glob("*/progress.json"):
+            found = json.loads(path.read_text())
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert not found["over"]
+
+
 def test_what_is_left_goes_down_through_all_rounds(tmp_path: Path, server: FaultServer) -> None:
     run = build(
         recipe(tmp_path, server.url, hard("left", *[2] * 12), "sample.until_correct=1", "sample.at_most=3"), runs=tmp_path / "runs"
@@ -270,12 +286,15 @@ def test_a_terminal_shows_all_of_it_in_place(tmp_path: Path, monkeypatch: pytest
             watching.show(12_000, 1_200_000)
             say("vllm serve has ended")
             watching.show(12_000, 1_200_000)
-    drawn = os.read(ours, 65536).decode()
+    drawn = b""
+    with contextlib.suppress(OSError):  # the terminal is gone, and all of it read
+        while data := os.read(ours, 65536):
+            drawn += data
     os.close(ours)
-    first, said, second, last = drawn.replace("\033[A", "").split("\r\033[J")[1:]
+    first, said, second, last = drawn.decode().replace("\033[A", "").split("\r\033[J")[1:]
     rows = first.split("\r\n")
     assert len(second.split("\r\n")) == len(rows) == (2 if columns == 80 else 1) and all(len(row) < columns for row in rows)
-    assert drawn.count("\033[A") == (2 if columns == 80 else 0)  # back to where the next is drawn
+    assert drawn.count(b"\033[A") == (2 if columns == 80 else 0)  # back to where the next is drawn
     for part in (
         "12,000 of 1,200,000",
         "75.0% correct",
