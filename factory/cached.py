@@ -35,8 +35,10 @@ def explain(recipe: Recipe, runs: Path, problem_id: str, index: int) -> str:
             ((_, trace),) = store.get([key])
             ended = f"{trace.finish}, {trace.completion_tokens or '?'} tokens"
             return "\n".join([f"reused: sample {key} is in {store.where(key)} ({ended})", *_lines(wanted, wanted)])
+        failed = store.failure(key)
         near = sorted(_near(store, request, wanted), key=lambda found: -sum(found[1][k] == v for k, v in wanted.items()))
-    lines = [f"asked anew: there is no sample {key}, and {len(near)} of this problem under other keys"]
+    why = f"the last request for sample {key} failed ({failed})" if failed else f"there is no sample {key}"
+    lines = [f"asked anew: {why}, and {len(near)} of this problem under other keys"]
     for sample, fields in near[:MOST_SHOWN]:
         lines += ["", f"stored sample {sample.key}", *_lines(fields, wanted)]
     return "\n".join(lines)

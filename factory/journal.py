@@ -107,6 +107,14 @@ class Store:
         for place in sorted(self._places.values()):
             yield self.read(place)
 
+    def failure(self, key: str) -> str | None:
+        """Why the last request for a sample failed, as a journal that is not packed yet says it; None where none did."""
+        said, start = None, f'{{"key":"{key}","finish":"error",'.encode()
+        for path in sorted(self.folder.glob("*.jsonl"), key=lambda p: p.stat().st_mtime_ns):
+            with path.open("rb") as file:
+                said = next((from_json(line)["trace"]["error"] for line in file if line.startswith(start) and is_whole(line)), said)
+        return said
+
     def where(self, key: str) -> str:
         """The file that holds a sample."""
         file = self._files[self._places[int(key, 16)].file]

@@ -100,7 +100,7 @@ class Watching:
         f = self.facts(done)
         # What matters most comes first: a narrow terminal shows the beginning.
         parts = [f"sample: {f['done']:,} of {f['total']:,}"]
-        parts += [f"{_duration(f['seconds_left'])} left"] if f["seconds_left"] is not None else []
+        parts += [f"{duration(f['seconds_left'])} left"] if f["seconds_left"] is not None else []
         parts += [f"{f['correct_rate']:.1%} correct"] if f["correct_rate"] is not None else []
         parts += [f"{f['truncation_rate']:.1%} cut"]
         parts += [f"${f['usd']:,.2f}"] if f["usd"] else []
@@ -123,6 +123,6 @@ def _usd(meter: Meter) -> float | None:
     return None if None in known else round(sum(usd for usd in known if usd is not None), 4)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     hours, minutes = int(seconds) // 3600, int(seconds) // 60 % 60
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{int(seconds) % 60:02}s"

@@ -57,6 +57,15 @@ def test_a_model_that_answers_under_another_name_is_reused_all_the_same(tmp_path
     assert lines(told, "differs") == {"index"}, told
 
 
+def test_a_failed_request_is_the_reason(tmp_path: Path, server: FaultServer) -> None:
+    asked = recipe(tmp_path, server.url, ["400 2 of refused", "ok 3 of refused"])
+    run = build(asked, runs=tmp_path / "runs")
+    problems = pl.read_parquet(run / "problems" / "*.parquet")
+    problem = problems.filter(pl.col("prompt").str.starts_with("400"))["id"][0]
+    told = explain(asked, tmp_path / "runs", problem, 0)
+    assert told.startswith("asked anew: the last request for sample ") and " failed (answered 400: " in told
+
+
 def test_mistakes_are_one_sentence(tmp_path: Path, server: FaultServer) -> None:
     asked = recipe(tmp_path, server.url, hard("mistakes", 1, 1))
     with pytest.raises(UserError, match="holds no run"):

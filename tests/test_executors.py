@@ -23,6 +23,7 @@ from factory.build import build
 from factory.executors import Apart
 from factory.recipe import Changes, Recipe, load_recipe
 from factory.rounds import Budget
+from factory.watching_tasks import facts, line
 
 CLOCK = {"spent", "manifest.json", "README.md", "report.html", "progress.json", ".lock"}
 
@@ -150,7 +151,24 @@ def test_killed_workers_are_started_again_and_no_sample_is_lost_or_bought_twice(
     assert len(keys) == len(set(keys)) == len(journal.read_journal(runs / ".samples")) == 700
     assert 700 <= sent(server, "whole") - before <= 700 + 4 * 3  # each of two tasks has half of the eight connections
     told = json.loads((run / "progress.json").read_text())
-    assert (told["tasks"], told["tasks_done"], told["done"]) == (2, 2, 700)
+    assert (told["tasks"], told["tasks_done"], told["done"], told["total"]) == (2, 2, 700, 700)
+    verdicts = pl.read_parquet(run / "verdicts" / "*.parquet")
+    right = verdicts.filter(pl.col("outcome") == "correct").height / 700
+    assert abs(told["correct_rate"] - right) < 0.001 and told["truncation_rate"] == 0
+
+
+def test_what_tasks_tell_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(json.dumps({"tasks": [[], [], [], []]}))
+    (tmp_path / "datatrove" / "completions").mkdir(parents=True)
+    (tmp_path / "datatrove" / "completions" / "00000").touch()
+    said = dict.fromkeys(("retries", "refused", "failed", "prompt_tokens", "completion_tokens", "usd", "reused"), 0)
+    for task, done, rate in (("00000", 500, 0.5), ("00001", 100, None), ("00002", 0, None)):
+        (tmp_path / "work" / task).mkdir(parents=True)
+        now = {"done": done, "total": 500, "cut": done // 10, "correct_rate": rate, "tokens_per_s": 40, "in_flight": 7, "limit": 8}
+        (tmp_path / "work" / task / "progress.json").write_text(json.dumps({**said, **now}))
+    assert line(facts(tmp_path, 60.0)) == (
+        "tasks: 1 of 4, 600 of 2,000 samples, 2m20s left, 50.0% correct, 10.0% cut, 80 tokens/s, 14 in flight (limit 16)"
+    )
 
 
 @pytest.mark.slow

@@ -124,7 +124,18 @@ def test_half_an_emoji_can_be_stored(server: FaultServer) -> None:
 
 @pytest.mark.parametrize(
     "plan",
-    ["429/ok", "408/ok", "500/503/ok", "reset/ok", "cut/ok", "page/ok", "short/ok", "error-in-200/ok", "overloaded/ok"],
+    [
+        "429/ok",
+        "408/ok",
+        "500/503/ok",
+        "504/524/ok",
+        "reset/ok",
+        "cut/ok",
+        "page/ok",
+        "short/ok",
+        "error-in-200/ok",
+        "overloaded/ok",
+    ],
 )
 def test_what_may_pass_is_tried_again(server: FaultServer, plan: str) -> None:
     (trace,) = ask(server, plan)
