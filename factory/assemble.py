@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,10 +135,21 @@ def _rejected(store: Path, pieces: Pieces) -> Piece:
 def _concatenate(files: Sequence[Path], target: Path, wanted: dict[str, Any]) -> None:
     import pyarrow.parquet as pq
 
-    # One row group at a time through pyarrow: the rejected rows of a big build do not fit in memory, and the order stays.
+    # One row group at a time through pyarrow: the rejected rows of a big build do not fit in memory, and the order stays. The next
+    # one is read while one is written, which pyarrow does without Python.
     arrow = pl.DataFrame(schema=wanted).to_arrow().schema
-    with pq.ParquetWriter(target, arrow, compression="zstd") as writer:
-        for file in files:
-            with pq.ParquetFile(file) as source:
-                for group in range(source.num_row_groups):
-                    writer.write_table(source.read_row_group(group, columns=list(wanted)).cast(arrow))
+    coming = _row_groups(files, list(wanted))
+    with pq.ParquetWriter(target, arrow, compression="zstd") as writer, ThreadPoolExecutor(1) as ahead:
+        next_one = ahead.submit(next, coming, None)
+        while (rows := next_one.result()) is not None:
+            next_one = ahead.submit(next, coming, None)
+            writer.write_table(rows.cast(arrow))
+
+
+def _row_groups(files: Sequence[Path], columns: list[str]) -> Iterator[Any]:
+    import pyarrow.parquet as pq
+
+    for file in files:
+        with pq.ParquetFile(file) as source:
+            for group in range(source.num_row_groups):
+                yield source.read_row_group(group, columns=columns)

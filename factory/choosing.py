@@ -10,11 +10,11 @@ import polars as pl
 
 from curation.dedup_semantic import repeated_traces
 from curation.files import write_table
-from curation.records import Problem, Trace, content_id
+from curation.records import Problem, Trace, content_id, from_frame
 from curation.selection.per_problem import preference
 from curation.thinking import join_thinking
 from curation.trace_filters import trace_filter
-from factory.judging import is_correct, traces_of
+from factory.judging import is_correct
 from factory.ledger import count
 from factory.rules import Choose
 from factory.steps import Facts, Piece, once
@@ -55,7 +55,8 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
     settings = how.model_dump()
 
     def work(folder: Path) -> Facts:
-        problems, found = problems_of(shard), traces_of(traces)
+        problems, every = problems_of(shard), pl.read_parquet(traces.folder / "traces.parquet")
+        found = from_frame(every, Trace)
         judged = {row["trace_id"]: row for row in pl.read_parquet(verdicts.folder / "verdicts.parquet").iter_rows(named=True)}
         of_problem: dict[str, list[Trace]] = {p.id: [] for p in problems}
         for t in found:
@@ -64,9 +65,9 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
         examples = [_example(p, t, of_problem[p.id], judged) for p in problems for t in of_problem[p.id] if why[t.id] is None]
         write_table(pl.DataFrame(examples, schema=EXAMPLES), folder / "examples.parquet")
         reasons = [why[t.id] for t in found]
-        _reject(folder / "traces.parquet", traces.folder / "traces.parquet", reasons)
+        _reject(folder / "traces.parquet", every, reasons)
         unsolved = [_problem_reason([why[t.id] for t in of_problem[p.id]]) for p in problems]
-        _reject(folder / "problems.parquet", shard.problems, unsolved)
+        _reject(folder / "problems.parquet", pl.read_parquet(shard.problems), unsolved)
         rescued = sum(is_correct(row) and row["outcome"] != "correct" for row in judged.values())
         return {
             "funnel": [*_trace_funnel(reasons, rescued), count("solve", "problems", [why and why[1] for why in unsolved])],
@@ -158,8 +159,8 @@ def _problem_reason(reasons: Sequence[Why | None]) -> Why | None:
     return "solve", {"choose": "no_trace_chosen", "verify": "no_correct_trace", "sound": "no_sound_trace"}[last], ""
 
 
-def _reject(path: Path, source: Path, reasons: Sequence[Why | None]) -> None:
+def _reject(path: Path, rows: pl.DataFrame, reasons: Sequence[Why | None]) -> None:
     """Write the rows of a table that have a reason, with it."""
     filled = [why or (None, None, None) for why in reasons]
     columns = [pl.Series(name, [f[at] for f in filled], pl.String) for at, name in enumerate(("step", "reason", "detail"))]
-    write_table(pl.read_parquet(source).with_columns(columns).filter(pl.col("reason").is_not_null()), path)
+    write_table(rows.with_columns(columns).filter(pl.col("reason").is_not_null()), path)

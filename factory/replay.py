@@ -146,21 +146,23 @@ class Index(NamedTuple):
 
     by_id: Mapping[str, str]
     by_question: Mapping[str, str]
+    by_prompt: Mapping[str, str]  # the same by the very words, which need not be normalised
 
 
 def index_problems(problems: Iterable[Problem]) -> Index:
     by_id: dict[str, str] = {}
     by_question: dict[str, str] = {}
+    by_prompt: dict[str, str] = {}
     for p in problems:
         by_id.setdefault(p.id, p.id)
         if not p.source_id.isdigit():  # "17" is a position, and every file has a row 17
             by_id.setdefault(p.source_id, p.id)
-        by_question.setdefault(normalise_question(p.prompt), p.id)
-    by_question.pop("", None)
-    return Index(by_id, by_question)
+        if normal := normalise_question(p.prompt):
+            by_prompt[p.prompt] = by_question.setdefault(normal, p.id)
+    return Index(by_id, by_question, by_prompt)
 
 
-_normal = functools.lru_cache(maxsize=1_000)(normalise_question)  # a question's traces mostly come one after another
+normal_form = functools.lru_cache(maxsize=1_000)(normalise_question)  # a question's traces mostly come one after another
 
 
 def match(loose: Loose, index: Index) -> str | None:
@@ -168,8 +170,10 @@ def match(loose: Loose, index: Index) -> str | None:
     for known in loose.ids:
         if known in index.by_id:
             return index.by_id[known]
+    if loose.question in index.by_prompt:
+        return index.by_prompt[loose.question]
     for question in _without_instruction(loose.question):
-        normal = _normal(question)
+        normal = normal_form(question)
         if normal in index.by_question:
             return index.by_question[normal]
     return None

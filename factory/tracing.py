@@ -11,14 +11,13 @@ from typing import NamedTuple
 import polars as pl
 
 from curation.files import write_table
-from curation.normalise import normalise_question
 from curation.records import Message, Problem, Trace, from_frame, schema, to_frame
 from factory import oracle, teachers
 from factory.cleaning import turned_away
 from factory.ledger import count
 from factory.progress import track
 from factory.recipe import Recipe, Sample
-from factory.replay import index_problems, match, open_replay, to_trace
+from factory.replay import index_problems, match, normal_form, open_replay, to_trace
 from factory.rules import Clean
 from factory.sampling import Identity, Sampling, effective
 from factory.steps import Facts, Piece, file_digest, once
@@ -94,7 +93,7 @@ def replay(store: Path, where: str, every: Sequence[Shard], cleaned: Sequence[Pi
                 first = to_trace(loose, problem_id, 0)
                 reason = "duplicate_trace" if first.id in seen else None
                 if not problem_id:
-                    reason = away.get(normalise_question(loose.question), "no_problem")
+                    reason = away.get(normal_form(loose.question), "no_problem")
                 reasons.append(reason)
                 if reason:
                     parts.add("rejected", to_trace(loose, problem_id, len(reasons)), reason, loose.question)
