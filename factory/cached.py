@@ -12,6 +12,7 @@ import polars as pl
 from curation.errors import UserError
 from curation.records import Problem, from_frame
 from factory import tracing
+from factory.identity import identity_of
 from factory.journal import Sample, Store
 from factory.recipe import Recipe
 from factory.sampling import Identity, Request, key_of
@@ -26,7 +27,7 @@ def explain(recipe: Recipe, runs: Path, problem_id: str, index: int) -> str:
     if teacher.kind in ("oracle", "replay"):
         raise UserError(f"the teacher {recipe.teacher!r} runs no model, so its traces are not in the store of samples")
     problem = _problem(runs, problem_id)
-    identity = tracing.identify(teacher, recipe.sample)
+    identity = identity_of(recipe)
     request = Request(problem.id, index, tracing.messages(recipe, problem))
     key = key_of(request, identity)
     wanted = _fields(request, identity)
@@ -59,8 +60,8 @@ def _fields(request: Request, identity: Identity) -> dict[str, Any]:
     """Everything that is in a key, flat, under the names that a person knows."""
     said = {f"{m['role']} message": m["content"] for m in request.messages}
     fixed = {"model": identity["model"], "revision": identity["revision"], "endpoint": identity["endpoint"]}
-    template = {"chat template": identity.get("template", "")}
-    return {**fixed, **template, **identity["sampling"], "index": request.index, **said, "prefix": request.prefix}
+    files = {"chat template": identity.get("template", ""), "engine arguments": identity.get("engine")}
+    return {**fixed, **files, **identity["sampling"], "index": request.index, **said, "prefix": request.prefix}
 
 
 def _near(store: Store, request: Request, wanted: dict[str, Any]) -> Iterator[tuple[Sample, dict[str, Any]]]:
@@ -74,6 +75,7 @@ def _near(store: Store, request: Request, wanted: dict[str, Any]) -> Iterator[tu
                 revision=sample.asked.get("revision", t.revision),
                 endpoint=sample.asked.get("endpoint", t.endpoint),
                 template=sample.asked.get("template", ""),
+                engine=sample.asked.get("engine"),
                 sampling=json.loads(t.sampling),
             )
             found = Request(t.problem_id, t.index, tuple(asked), sample.asked.get("prefix", ""))

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curation.verify import verifier_versions
-from factory import choosing, judging, rounds, tracing
+from factory import choosing, judging, rounds
+from factory.identity import identity_of
 from factory.judge import PROMPT_VERSION, Judge, open_judge
 from factory.recipe import Recipe
 from factory.rounds import Round, Source
 from factory.run import Run
 from factory.sampling import Identity
 from factory.steps import Facts, Piece, find, once, read_piece
-from factory.teachers import parse_teacher
 from factory.tracing import Shard
 
 
@@ -50,7 +50,7 @@ class Asked(NamedTuple):
 
 
 def asked(run: Run, recipe: Recipe, replayed: Piece | None) -> Asked:
-    identity = None if replayed else tracing.identify(parse_teacher(recipe.teacher), recipe.sample)
+    identity = None if replayed else identity_of(recipe)
     return Asked(run, recipe, open_judge(recipe.verify), identity, replayed)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from curation.errors import UserError
 from curation.records import Problem, Trace, content_id, from_frame
 from factory import cleaning, labelling, teachers, tracing
+from factory.identity import identity_of
 from factory.journal import Store
 from factory.meter import USUAL_SHARE, Meter
 from factory.prices import Price
@@ -119,7 +120,7 @@ def _sum(ranges: Sequence[Range]) -> Range:
 
 def _sampled(recipe: Recipe, samples: Path, drawn: list[Problem], meter: Meter, folder: Path) -> list[Trace]:
     teacher = parse_teacher(recipe.teacher)
-    identity = tracing.identify(teacher, recipe.sample)
+    identity = identity_of(recipe)
     asked = [Request(p.id, n, tracing.messages(recipe, p)) for p in drawn for n in range(recipe.sample.per_problem)]
     how: dict[str, Any] = {
         "sampling": tracing.to_sampling(recipe.sample),

@@ -17,6 +17,7 @@ from curation.records import Problem, Trace
 from factory import oracle, teachers, tracing
 from factory.continuing import OnCut
 from factory.first_look import FirstLook
+from factory.identity import identity_of
 from factory.journal import Store
 from factory.judging import is_correct
 from factory.meter import Meter
@@ -77,7 +78,7 @@ def open_source(run: Run, recipe: Recipe, shards: Sequence[Shard], cleaned: Sequ
             replayed = tracing.replay(run.store, teacher.model, shards, cleaned, recipe.clean)
             yield replayed_source(run, replayed, judging)
             return
-        identity = tracing.identify(teacher, recipe.sample)
+        identity = identity_of(recipe)
         if teacher.kind == "oracle":
             yield Source(None, partial(_told, run, recipe, identity), judging)
             return

@@ -75,6 +75,7 @@ class Identity(TypedDict):
     revision: str  # commit, digest of the weights, or empty where the server does not say
     endpoint: str  # URL without credentials, of several the first; empty for a model in this process
     template: NotRequired[str]  # digest of the chat template, where the model's files are known
+    engine: NotRequired[list[str] | None]  # arguments of a server of ours that may change an answer (factory.identity)
     sampling: dict[str, Any]  # of `effective`
 
 
@@ -187,6 +188,7 @@ def asked_of(request: Request, identity: Identity) -> dict[str, Any]:
         "messages": list(request.messages),
         "prefix": request.prefix,
         "template": identity.get("template", ""),
+        "engine": identity.get("engine"),
         "endpoint": identity["endpoint"],
     }
     return {**{name: value for name, value in asked.items() if value}, "revision": identity["revision"]}

@@ -12,10 +12,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
+from test_executors import asking
 
 from curation.errors import UserError
 from curation.records import Trace
+from factory.build import build
+from factory.cached import explain
+from factory.journal import read_journal
 from factory.meter import Meter
 from factory.recipe import Engine
 from factory.sampling import Identity, Request, Sampling, effective
@@ -60,6 +65,35 @@ def test_the_command_says_what_the_recipe_says() -> None:
         *("serve", "org/model", "--host", "127.0.0.1", "--port", "8123", "--served-model-name", "org/model"),
         *("--revision", "abc", "--tensor-parallel-size", "4", "--data-parallel-size", "2", "--max-model-len", "32768"),
     ]
+
+
+def test_an_argument_that_may_change_an_answer_is_part_of_the_key(tmp_path: Path) -> None:
+    """The same model under another chat template was answered with what it had said under the first."""
+    model, template = tmp_path / "tiny", tmp_path / "chat.jinja"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    prompts = [f"solve {n + 10} 1 of engines number {n}" for n in range(4)]
+    asked = asking(tmp_path, "http://x", prompts).model_copy(update={"teacher": f"vllm:{model}"})
+
+    def bought(*arguments: str) -> int:
+        with_them = asked.model_copy(update={"engine": Engine(arguments=list(arguments))})
+        build(with_them, runs=tmp_path / "runs")
+        problem = problems_in(tmp_path / "runs")
+        assert explain(with_them, tmp_path / "runs", problem, 0).startswith("reused: ")
+        return len(read_journal(tmp_path / "runs" / ".samples"))
+
+    template.write_text("one")
+    assert [bought(), bought("--max-num-seqs", "7", "--gpu_memory_utilization=0.8")] == [4, 4]
+    assert [bought("--chat-template", str(template)), bought(f"--chat-template={template}")] == [8, 8]
+    template.write_text("two")
+    other = asked.model_copy(update={"engine": Engine(arguments=["--chat-template", str(template)])})
+    told = explain(other, tmp_path / "runs", problems_in(tmp_path / "runs"), 0)
+    assert told.startswith("asked anew") and next(line.split()[1] for line in told.splitlines() if "differs" in line) == "engine"
+    assert bought("--chat-template", str(template), "--quantization", "fp8") == 12
+
+
+def problems_in(runs: Path) -> str:
+    return str(pl.read_parquet(next(runs.glob("*/problems/*.parquet")))["id"][0])
 
 
 def test_it_answers_and_the_server_is_gone_afterwards(tmp_path: Path) -> None:
