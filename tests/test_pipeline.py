@@ -21,6 +21,7 @@ from factory.describe import _header, pipeline_table
 from factory.pipeline import load_pipeline, pipeline_names, references, sizes_of
 from factory.pipeline_run import RECORD, pipeline_summary, plan_text, run_pipeline
 from factory.recipe import CONFIGS, load_recipe
+from training.scores import compare
 
 PUZZLES = {"source.count": 30, "source.max_numbers": 3, "clean.near_duplicates": None}
 STAGES: list[dict[str, Any]] = [
@@ -203,19 +204,26 @@ def test_the_other_tiny_sizes_run_from_end_to_end(name: str, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_r1_at_its_tiny_size_rises_and_keeps_what_it_has_learned(tmp_path: Path) -> None:
-    """The whole of R1 with half a million random weights; the pass rate on held-out puzzles rises from nothing."""
+def test_r1_at_its_tiny_size_rises_from_stage_to_stage(tmp_path: Path) -> None:
+    """The whole of R1 with 0.3 million random weights; the pass rate on 600 held-out puzzles rises with the stages.
+
+    Another CPU rounds otherwise, which is as good as another seed. In two seeds a stage's rise was at least 4 standard errors.
+    """
     loaded = load_pipeline("r1", "tiny")
     folder = run_pipeline(loaded, runs=tmp_path, out=None, workers=2, command="factory run r1 --size tiny")
     record = json.loads((folder / RECORD).read_text())
     assert record["state"] == "done" and all(e["state"] == "done" for e in record["stages"])
     found = {e["name"]: e["facts"]["suites"]["tiny"] for e in record["stages"] if e["does"] == "eval"}
-    rates = {name: suite["pass@1"] for name, suite in found.items()}
-    assert rates["at-start"] == 0.0
-    assert found["after-cold-start"]["against"]["interval"][0] > 0, rates  # 95 percent, paired question by question
+    table = pipeline_summary(folder)
+    assert found["at-start"]["pass@1"] == 0.0 and found["at-start"]["questions"] == 600, table
+    for name in ("after-cold-start", "after-reasoning-rl", "after-second-sft"):
+        gap = found[name]["against"]  # 95 percent, paired question by question
+        assert gap["interval"][0] > 0 and gap["p_value"] < 0.05, table
     folders = {e["name"]: e["folder"] for e in record["stages"]}
-    # A later stage gains or loses about what 150 questions can just show; what the cold start taught is kept through all of them.
-    assert found["after-final-rl"]["interval"][0] > 0.1, rates
+    first, last = (
+        json.loads((folder / folders[name] / "tiny.json").read_text())["correct"] for name in ("after-cold-start", "after-final-rl")
+    )
+    assert compare([last[p] for p in first], list(first.values())).interval.low > 0, table
     assert all(
         (folder / folders[name] / "metrics.jsonl").is_file() for name in ("cold-start", "reasoning-rl", "second-sft", "final-rl")
     )
