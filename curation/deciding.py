@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import re
+import string
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import pairwise
 
 from curation.normalise import is_word, spelled, tokens, tokens_of
-from curation.shingles import hash_text
+from curation.shingles import hash_word
 
 # The two lowest bits of a token's hash say what the token is good for.
 WORD = 1  # part of the word n-grams
@@ -100,6 +101,8 @@ _MEANING = (
 )
 _SPELLING = frozenset([*"{}()[]|_", r"\begin", r"\end"])  # these come and go with LaTeX style and asides
 _ARTICLES = frozenset("ai")  # single letters that are mostly words
+# Tokens that decide, or do not, otherwise than most of their kind: hash_token has to be asked.
+SPECIAL = (*_MEANING, *_SPELLING, *string.ascii_lowercase)
 _CAPITALS = re.compile(r"\b[A-Z]{2,}\b")
 _LETTERS = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]+")
 _LITTLE_WORDS = "a an the of in on at to is are was were be it its by for with that this these those"
@@ -133,7 +136,7 @@ def hash_token(token: str) -> int:
     """Hash of a token with the bits WORD and DECIDES; words of one meaning ("three", "3") have one hash."""
     word = WORD if is_word(token) else 0
     decides = DECIDES if _decides(token) else 0
-    return hash_text(_MEANING.get(token, token).lstrip("\\")) >> 2 << 2 | word | decides
+    return hash_word(_MEANING.get(token, token).lstrip("\\")) >> 2 << 2 | word | decides
 
 
 def same_question(one: str, other: str, *, golds_agree: bool) -> bool:

@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curation.deciding import DECIDES, WORD, hash_token
+from curation.deciding import DECIDES, SPECIAL, WORD, hash_token
 from curation.processes import Mapped
 from curation.shingles import (
     BLOCK_CHARACTERS,
     I64,
     U64,
     Hashed,
-    Vocabulary,
+    Reader,
     blocks,
     in_order,
     mix,
@@ -89,7 +89,7 @@ def some_rows(found: Rows, rows: I64) -> Rows:
 
 
 def _block_rows(texts: list[str]) -> Rows:
-    every, letters = _vocabulary().read(texts)
+    every, letters = _reader().read(texts)
     deciding, words = only(every, DECIDES), only(every, WORD)
     sums = row_sums(mix(deciding.hashes), deciding.starts)
     return Rows(in_order(every.hashes, every.starts), letters, sums, _upper(words.hashes), words.starts)
@@ -100,9 +100,8 @@ def _upper(hashes: U64) -> npt.NDArray[np.uint32]:
 
 
 @functools.cache
-def _vocabulary() -> Vocabulary:
-    """Remembered for as long as the process lives."""
-    return Vocabulary(hash_token)
+def _reader() -> Reader:
+    return Reader(hash_token, SPECIAL)
 
 
 def bands(found: Rows, rows: I64, how: Plan, workers: int = 1) -> U64:

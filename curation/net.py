@@ -11,7 +11,7 @@ import numpy as np
 from curation.normalise import is_word
 from curation.overlap import Sieve, places, shared
 from curation.processes import in_order
-from curation.shingles import I64, U64, Hashed, Reading, Vocabulary, blocks, hash_text, only, runs, within
+from curation.shingles import I64, U64, Hashed, Reader, Reading, blocks, hash_word, only, runs, within
 
 WORD = 1
 _WRAPPING = 16  # words: "please reason step by step, and put your final answer within \\boxed{}" and a few more
@@ -88,14 +88,13 @@ def _short_ones(held: Hashed, net: Net) -> I64:
 
 def read(texts: list[str]) -> Reading:
     """The tokens of `texts`, hashed; the bit WORD tells the words from the signs."""
-    return _vocabulary().read(texts)
+    return _reader().read(texts)
 
 
 @functools.cache
-def _vocabulary() -> Vocabulary:
-    """Remembered for as long as the process lives."""
-    return Vocabulary(_hash_token)
+def _reader() -> Reader:
+    return Reader(_hash_token)
 
 
 def _hash_token(token: str) -> int:
-    return hash_text(token.lstrip("\\")) >> 1 << 1 | (WORD if is_word(token) else 0)
+    return hash_word(token.lstrip("\\")) >> 2 << 2 | (WORD if is_word(token) else 0)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, compress
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from curation.ascii_tokens import COMMAND, find
 from curation.normalise import spelled, tokens_of
 
 U64 = npt.NDArray[np.uint64]
@@ -20,6 +21,9 @@ BLOCK_CHARACTERS = 500_000  # of text per block, 50 ms of reading; its arrays st
 _REMEMBERED = 1_000_000  # tokens whose hashes are kept, about 150 MB
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: Knuth's multiplicative hash
 _SHIFT = np.uint64(29)
+_BASE = 0x9E3779B97F4A7C15  # the same; it has an inverse modulo 2^64
+_INVERSE = pow(_BASE, -1, 2**64)
+_COMMAND = np.uint64(0xBF58476D1CE4E5B9)  # tells the key of a command from that of a word; no short sum of powers of _BASE
 
 
 class Hashed(NamedTuple):
@@ -45,53 +49,95 @@ class Hashes(dict[str, int]):
         return value
 
 
-class Vocabulary(dict[str, int]):
-    """Stretch of spelled text between spaces -> its number. Each is read into hashed tokens once, while it is remembered."""
+class Reader:
+    """Reads texts into hashed tokens.
 
-    def __init__(self, hash_token: Callable[[str], int]) -> None:
+    The hash of a token is that of its letters, without the backslash of a command, and two bits that `hash_token` sets for all
+    tokens of a kind (curation.ascii_tokens); `hash_token` is asked about each of the `special` ones, for which that is not so.
+    """
+
+    def __init__(self, hash_token: Callable[[str], int], special: Iterable[str] = ()) -> None:
         self.table = Hashes(hash_token)
-        self.hashes = array("Q")  # of all tokens of all stretches, in the order of their numbers
-        self.starts = array("q", [0])
-        self.letters = array("Q")  # of each stretch
-        self.fresh: list[str] = []  # stretches with a number but no tokens yet
-
-    def __missing__(self, stretch: str) -> int:
-        number = self[stretch] = len(self)
-        self.fresh.append(stretch)
-        return number
+        self.bits = np.array([hash_token(token) % 4 for token in ("zz", r"\zz", "7", "=")], np.uint64)
+        known = {_key(token): hash_token(token) for token in special}
+        self.keys = np.array(sorted(known), np.uint64)
+        self.values = np.array([known[key] for key in sorted(known)], np.uint64)
 
     def read(self, texts: Sequence[str]) -> Reading:
-        if len(self) >= _REMEMBERED:
-            self.clear()
-            del self.hashes[:], self.starts[1:], self.letters[:]
-        stretches = [spelled(text).split() for text in texts]
-        counts = np.fromiter(map(len, stretches), np.int64, len(stretches))
-        numbers = np.fromiter(map(self.__getitem__, chain.from_iterable(stretches)), np.int64, int(counts.sum()))
-        self._learn()
-        rows = np.concatenate([[0], np.cumsum(counts)])
-        starts = np.frombuffer(self.starts, np.int64)
-        first = starts[numbers]
-        lengths = starts[numbers + 1] - first
-        ends = np.concatenate([[0], np.cumsum(lengths)])
-        hashes = np.frombuffer(self.hashes, np.uint64)[within(first, lengths)]
-        return Reading(Hashed(hashes, ends[rows]), row_sums(np.frombuffer(self.letters, np.uint64)[numbers], rows))
+        """The tokens of each text; what is not ASCII goes by way of the regular expression."""
+        plain = list(map(spelled, texts))
+        ascii_ = np.fromiter(map(str.isascii, plain), np.bool_, len(plain))
+        if ascii_.all():
+            return self._by_bytes(plain)
+        parts = [self._by_bytes(list(compress(plain, ascii_))), self._by_tokens(list(compress(plain, ~ascii_)))]
+        starts = np.concatenate([parts[0].tokens.starts[:-1], parts[1].tokens.starts[:-1] + len(parts[0].tokens.hashes)])
+        lengths = np.concatenate([np.diff(part.tokens.starts) for part in parts])
+        order = np.argsort(np.concatenate([np.flatnonzero(ascii_), np.flatnonzero(~ascii_)]))
+        hashes = np.concatenate([part.tokens.hashes for part in parts])[within(starts[order], lengths[order])]
+        ends = np.concatenate([[0], np.cumsum(lengths[order])])
+        return Reading(Hashed(hashes, ends), np.concatenate([part.letters for part in parts])[order])
 
-    def _learn(self) -> None:
-        """Read the fresh stretches, all at once: one call for each costs more than its tokens."""
-        found = list(map(tokens_of, self.fresh))
-        self.fresh.clear()
-        self.hashes.extend(map(self.table.__getitem__, chain.from_iterable(found)))
-        lengths = np.fromiter(map(len, found), np.int64, len(found))
-        self.starts.frombytes((self.starts[-1] + np.cumsum(lengths)).tobytes())
-        self.letters.frombytes(_letters(list(map("".join, found))).tobytes())
+    def _by_tokens(self, plain: Sequence[str]) -> Reading:
+        found = list(map(tokens_of, plain))
+        return Reading(hashed(found, self.table), _letters(list(map("".join, found))))
+
+    def _by_bytes(self, plain: Sequence[str]) -> Reading:
+        text = "\n".join(plain).encode("ascii")
+        found = find(text)
+        commands = found.kinds == COMMAND
+        word = stretch_hashes(text, found.starts + commands, found.ends)
+        hashes = mix(word) >> np.uint64(2) << np.uint64(2) | self.bits[found.kinds]
+        key = word + commands * _COMMAND
+        at = np.minimum(np.searchsorted(self.keys, key), max(len(self.keys) - 1, 0))
+        if len(self.keys):
+            hashes = np.where(self.keys[at] == key, self.values[at], hashes)
+        firsts = np.concatenate([[0], np.cumsum([len(one) + 1 for one in plain])])
+        starts = np.searchsorted(found.starts, firsts)
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_OF_CHARACTER[np.frombuffer(text, np.uint8)], dtype=np.uint64)])
+        return Reading(Hashed(hashes, starts), row_sums(sums[found.ends] - sums[found.starts], starts))
+
+
+def _key(token: str) -> int:
+    return (_stretch(token.lstrip("\\")) + token.startswith("\\") * int(_COMMAND)) % 2**64
+
+
+def hash_word(word: str) -> int:
+    """64-bit hash of a word: what `Reader` has for one in ASCII."""
+    return int(mix(np.array([_stretch(word)], np.uint64))[0])
+
+
+def _stretch(word: str) -> int:
+    encoded = word.encode("utf-8", "surrogatepass")
+    return int(stretch_hashes(encoded, np.zeros(1, np.int64), np.array([len(encoded)]))[0])
+
+
+def stretch_hashes(text: bytes, starts: I64, ends: I64) -> U64:
+    """Of each stretch of `text` the sum of byte_j * B^j modulo 2^64, j from its start, by cumulative sums over the text."""
+    held = np.frombuffer(text, np.uint8)
+    count = 1 << len(held).bit_length()
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(held * _powers(_BASE, count)[: len(held)], dtype=np.uint64)])
+    out: U64 = (sums[ends] - sums[starts]) * _powers(_INVERSE, count)[starts]
+    return out
+
+
+@functools.lru_cache(maxsize=8)
+def _powers(base: int, count: int) -> U64:
+    """1, base, base^2, ... modulo 2^64, by doubling; `count` is a power of two."""
+    out = np.ones(count, np.uint64)
+    for done in (1 << bit for bit in range(count.bit_length() - 1)):
+        out[done : 2 * done] = out[:done] * np.uint64(pow(base, done, 2**64))
+    return out
 
 
 def _letters(words: Sequence[str]) -> U64:
     """Of each word a sum over its characters but for backslashes."""
     lengths = np.fromiter(map(len, words), np.int64, len(words))
     characters = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    values = np.where(characters == ord("\\"), np.uint64(0), mix(characters))
-    return row_sums(values, np.concatenate([[0], np.cumsum(lengths)]))
+    return row_sums(_of_characters(characters), np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def _of_characters(codes: U64) -> U64:
+    return np.where(codes == ord("\\"), np.uint64(0), mix(codes))
 
 
 def hash_text(text: str) -> int:
@@ -171,3 +217,6 @@ def mix(values: U64) -> U64:
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     out: U64 = mixed ^ (mixed >> np.uint64(31))
     return out
+
+
+_OF_CHARACTER = _of_characters(np.arange(256, dtype=np.uint64))

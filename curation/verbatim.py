@@ -4,8 +4,7 @@ huggingface/open-r1 scripts/decontaminate.py: lower case, any white space is one
 8 words, any one shared is enough. Punctuation and LaTeX are part of the words, and a question of fewer words is never found: for
 a comparison with sets that were cleaned so. curation.decontaminate is the rule without these holes.
 
-Runs are hashed over the bytes of a block at once: h(run) = (sum of byte_j * B^j over its bytes) / B^start modulo 2^64, which
-cumulative sums give for every run of a text by one subtraction. Those in the benchmarks' set are then compared as text.
+Runs are hashed over the bytes of a block at once; those in the benchmarks' set are then compared as text.
 """
 
 from __future__ import annotations
@@ -20,10 +19,8 @@ from curation.benchmarks import Benchmark
 from curation.decontaminate import Hit
 from curation.overlap import Sieve, places, sieve
 from curation.processes import in_order
-from curation.shingles import BLOCK_CHARACTERS, I64, U64, blocks, mix
+from curation.shingles import BLOCK_CHARACTERS, I64, U64, blocks, mix, stretch_hashes
 
-_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
-_INVERSE = pow(_BASE, -1, 2**64)
 _SPACE, _NEW_LINE = 32, 10
 
 
@@ -89,15 +86,4 @@ def _hashed(lines: bytes, n: int) -> _Runs:
     line = np.concatenate([[0], np.cumsum(held[breaks] == _NEW_LINE)])
     whole = np.flatnonzero(line[n - 1 :] == line[: len(line) - n + 1])
     starts, ends, rows = starts[whole], ends[whole + n - 1], line[whole]
-    count = 1 << len(held).bit_length()
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(held * _powers(_BASE, count)[: len(held)], dtype=np.uint64)])
-    return _Runs(mix((sums[ends] - sums[starts]) * _powers(_INVERSE, count)[starts]), rows, starts, ends)
-
-
-@functools.lru_cache(maxsize=2)
-def _powers(base: int, count: int) -> U64:
-    """1, base, base^2, ... modulo 2^64, by doubling; `count` is a power of two."""
-    out = np.ones(count, np.uint64)
-    for done in (1 << bit for bit in range(count.bit_length() - 1)):
-        out[done : 2 * done] = out[:done] * np.uint64(pow(base, done, 2**64))
-    return out
+    return _Runs(mix(stretch_hashes(lines, starts, ends)), rows, starts, ends)

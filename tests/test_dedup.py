@@ -1,9 +1,11 @@
 import random
 
+import numpy as np
 import pytest
 
 from curation.deciding import same_question
 from curation.dedup import Match, exact_duplicates, near_duplicates
+from curation.minhash import join_rows, read_rows, some_rows
 
 
 def _words(count: int) -> list[str]:
@@ -150,3 +152,13 @@ def test_processes_do_not_change_the_result() -> None:
     one = near_duplicates(texts, threshold=0.6, block_characters=500)
     assert any(one)
     assert near_duplicates(texts, threshold=0.6, block_characters=500, workers=2) == one
+
+
+def test_texts_that_were_read_before_in_parts_give_the_same_duplicates() -> None:
+    texts = ["$x y$ is 3", "xy is 3", ".", "!", ".", *(f"{word} pears cost 5 dollars at the old market in town" for word in "abcb")]
+    found = join_rows([read_rows(texts[:4]), read_rows(texts[4:])])
+    exact = exact_duplicates(texts, found)
+    assert exact == exact_duplicates(texts) == [None, 0, None, None, 2, None, None, None, 6]
+    left = [row for row, match in enumerate(exact) if match is None]
+    rest = [texts[row] for row in left]
+    assert near_duplicates(rest, threshold=0.5, found=some_rows(found, np.array(left))) == near_duplicates(rest, threshold=0.5)
