@@ -63,7 +63,7 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
             of_problem[t.problem_id].append(t)
         why = {t.id: reason for p in problems for t, reason in _reasons(p, of_problem[p.id], judged, how)}
         examples = [_example(p, t, of_problem[p.id], judged) for p in problems for t in of_problem[p.id] if why[t.id] is None]
-        write_table(pl.DataFrame(examples, schema=EXAMPLES), folder / "examples.parquet")
+        write_table(_with_texts(examples, found, every), folder / "examples.parquet")
         reasons = [why[t.id] for t in found]
         _reject(folder / "traces.parquet", every, reasons)
         unsolved = [_problem_reason([why[t.id] for t in of_problem[p.id]]) for p in problems]
@@ -116,20 +116,16 @@ def ordered(fit: Sequence[Trace], how: Choose) -> list[Trace]:
 
 
 def _example(problem: Problem, chosen: Trace, every: Sequence[Trace], judged: dict[str, Any]) -> dict[str, Any]:
-    # The student sees the bare problem, not the instruction the teacher was given: as OpenR1-Math-220k has it.
-    user = [{"role": "user", "content": problem.prompt}]
-    said = {"role": "assistant", "content": join_thinking(chosen.reasoning, chosen.answer_text)}
+    """All columns but the texts of traces."""
     rows = [judged[t.id] for t in every]
     return {
         "id": content_id(problem.id, chosen.id),
         "problem_id": problem.id,
         "trace_id": chosen.id,
-        "messages": [*user, said],
         "problem": problem.prompt,
         **{k: getattr(problem, k) for k in ("answer", "solution", "domain", "source", "source_id", "license", "meta")},
         "teacher": chosen.teacher,
         "outcome": "correct" if is_correct(judged[chosen.id]) else judged[chosen.id]["outcome"],
-        "generations": [join_thinking(t.reasoning, t.answer_text) for t in every],
         "trace_ids": [t.id for t in every],
         "finish_reasons": [t.finish for t in every],
         "verdicts": [row["outcome"] for row in rows],
@@ -137,6 +133,29 @@ def _example(problem: Problem, chosen: Trace, every: Sequence[Trace], judged: di
         **{name: [row[name] for row in rows] for name in ("extracted", "judge", "judge_reason")},
         "correctness_count": sum(map(is_correct, rows)),
     }
+
+
+def _with_texts(examples: Sequence[dict[str, Any]], found: Sequence[Trace], every: pl.DataFrame) -> pl.DataFrame:
+    """The table of examples, with the training texts of their traces, which are columns from end to end: Python makes none.
+
+    `found` are the traces of `every`, in order.
+    """
+    row_of = {t.id: row for row, t in enumerate(found)}
+    joined = pl.format("<think>\n{}\n</think>\n\n{}", "reasoning", "answer_text")  # as join_thinking does; null without reasoning
+    texts = every.select(pl.coalesce(joined, "answer_text")).to_series()
+    table = pl.DataFrame(
+        examples, schema={name: kind for name, kind in EXAMPLES.items() if name not in ("messages", "generations")}
+    )
+    rows = [[row_of[t] for t in example["trace_ids"]] for example in examples]
+    flat = pl.DataFrame(
+        {"example": [n for n, some in enumerate(rows) for _ in some], "text": texts[[row for some in rows for row in some]]}
+    )
+    generations = flat.group_by("example", maintain_order=True).agg("text")["text"]
+    said = pl.struct(role=pl.lit("assistant"), content=texts[[row_of[example["trace_id"]] for example in examples]])
+    # The student sees the bare problem, not the instruction the teacher was given: as OpenR1-Math-220k has it.
+    messages = pl.concat_list(pl.struct(role=pl.lit("user"), content="problem"), said)
+    whole = table.with_columns(messages.alias("messages"), generations.alias("generations"))
+    return whole.select(list(EXAMPLES)).rechunk()
 
 
 def _trace_funnel(reasons: Sequence[Why | None], rescued: int) -> list[dict[str, Any]]:
