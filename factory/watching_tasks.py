@@ -24,13 +24,17 @@ _NOW = ("tokens_per_s", "in_flight", "limit")  # only of those that are at work
 @contextlib.contextmanager
 def watched(folder: Path, run: Path) -> Iterator[None]:
     """Show how far the tasks of a job are, and keep it in the run's progress.json, while the block runs."""
-    over = threading.Event()
+    over, began = threading.Event(), time.monotonic()
+
+    def written() -> dict[str, Any]:
+        found = facts(folder, time.monotonic() - began)
+        write_atomic(run / "progress.json", json.dumps({"over": over.is_set(), **found}, indent=1) + "\n")
+        return found
 
     def show() -> None:
-        said = began = time.monotonic()
+        said = began
         while not over.wait(EVERY_S):
-            found = facts(folder, time.monotonic() - began)
-            write_atomic(run / "progress.json", json.dumps(found, indent=1) + "\n")
+            found = written()
             if sys.stderr.isatty():
                 redraw(line(found))
             elif time.monotonic() - said >= PLAIN_EVERY_S:
@@ -46,7 +50,7 @@ def watched(folder: Path, run: Path) -> Iterator[None]:
         thread.join()
         if sys.stderr.isatty():
             redraw("")
-        write_atomic(run / "progress.json", json.dumps(facts(folder), indent=1) + "\n")
+        written()
 
 
 def facts(folder: Path, seconds: float = 0.0) -> dict[str, Any]:

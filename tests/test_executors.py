@@ -151,6 +151,7 @@ def test_killed_workers_are_started_again_and_no_sample_is_lost_or_bought_twice(
     assert len(keys) == len(set(keys)) == len(journal.read_journal(runs / ".samples")) == 700
     assert 700 <= sent(server, "whole") - before <= 700 + 4 * 3  # each of two tasks has half of the eight connections
     told = json.loads((run / "progress.json").read_text())
+    assert told["over"] and told["seconds_left"] == 0
     assert (told["tasks"], told["tasks_done"], told["done"], told["total"]) == (2, 2, 700, 700)
     verdicts = pl.read_parquet(run / "verdicts" / "*.parquet")
     right = verdicts.filter(pl.col("outcome") == "correct").height / 700
