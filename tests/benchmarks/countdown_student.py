@@ -57,6 +57,7 @@ class Plan(NamedTuple):
     kind: Kind
     shape: StudentShape
     tellers: int  # processes that draw and tell puzzles
+    engines: int  # of vLLM
     max_tokens: int  # of an answer
     tested: int  # held-out puzzles
     test_samples: int
@@ -76,21 +77,22 @@ class Plan(NamedTuple):
 FULL = Plan(
     kind=Kind(4, 99, 10, 100),
     shape=StudentShape(hidden=512, intermediate=1536, layers=10, heads=8, positions=640),
-    tellers=6,
+    tellers=12,
+    engines=3,
     max_tokens=560,
     tested=1000,
     test_samples=4,
     pass_tokens=65_536,
     step_tokens=16_384,
-    sft_s=60.0,
+    sft_s=50.0,
     sft_rate=2e-3,
-    sampling_s=50.0,
+    sampling_s=40.0,
     chunk=2048,
     again_epochs=2,
     again_rate=5e-4,
-    grpo_s=150.0,
-    grpo_prompts=512,
-    grpo_rate=3e-4,
+    grpo_s=170.0,
+    grpo_prompts=768,
+    grpo_rate=1e-4,
 )
 TINY = FULL._replace(
     kind=Kind(3, 15, 1, 30, "-+"),
@@ -107,14 +109,14 @@ TINY = FULL._replace(
     chunk=128,
     again_rate=1e-3,
     grpo_s=40.0,
-    grpo_prompts=32,
-    grpo_rate=3e-4,
+    grpo_prompts=64,
+    grpo_rate=1e-4,
 )
 SAMPLES = 8  # of a prompt in GRPO
 DRAWN = 4  # of a puzzle in rejection sampling
 HEAT = 0.8  # temperature there: traces a little surer than the student teach it to be surer
 KEPT = 2  # shortest verified traces of a puzzle
-KEPT_BACK = 20_000  # puzzles of a file that no trace is told of
+KEPT_BACK = 60_000  # puzzles of a file that no trace is told of
 
 
 class Run:
@@ -186,7 +188,8 @@ def main() -> None:
     check_rendering(run.folder / "start", plan.kind)
     engine = None
     if options.device == "cuda":
-        engine = VllmSampler(run.folder / "start", _end_id(run.folder / "start"), plan.shape.positions, eager=options.eager)
+        start = run.folder / "start"
+        engine = VllmSampler(start, _end_id(start), plan.shape.positions, engines=plan.engines, eager=options.eager)
     given = load_puzzles(options.puzzles, options.seed) if options.puzzles else []
     run.kept_back, given = given[:KEPT_BACK], given[KEPT_BACK:]
     tellers = Tellers(plan.tellers, run.folder / "start", plan.kind, options.seed, given)
@@ -220,7 +223,7 @@ def stages(run: Run, engine: VllmSampler | None, tellers: Tellers) -> None:
     test(run, learner, start, tests, "random weights", {}, weights=run.folder / "start", count=1)
     test(run, learner, sampler, tests, "oracle traces", told)
 
-    kept, hard, facts = rejection(run, learner, sampler)
+    kept, facts = rejection(run, learner, sampler)
     # As many of the oracle's beside them: alone they teach short searches, since what is solved is what is easy.
     mixed = [*kept, *run.rng.sample(learner.told, min(len(learner.told), max(len(kept), 10_000)))]
     facts |= learner.imitate(mixed, plan.again_epochs, plan.again_rate)
@@ -228,7 +231,7 @@ def stages(run: Run, engine: VllmSampler | None, tellers: Tellers) -> None:
 
     reserve = 2.0 * run.result["stages"][-1]["test_s"] + 5.0
     facts = learner.reinforce(
-        hard,
+        run.fresh,
         lambda puzzles, seed: completions(run, learner, sampler, puzzles, SAMPLES, 1.0, seed),
         verdicts,
         seconds=min(plan.grpo_s, run.left() - reserve),
@@ -274,22 +277,20 @@ def verdicts(learner: Learner, puzzles: Sequence[Puzzle], rows: Sequence[Sequenc
     return [[next(judged) for _ in own] for own in rows]
 
 
-def rejection(run: Run, learner: Learner, sampler: Any) -> tuple[list[Row], list[Puzzle], dict[str, Any]]:
-    """Verified traces of fresh training puzzles, the shortest of each; and the puzzles that are not always solved."""
+def rejection(run: Run, learner: Learner, sampler: Any) -> tuple[list[Row], dict[str, Any]]:
+    """Verified traces of fresh training puzzles, the shortest of each."""
     kept: list[Row] = []
-    hard: list[Puzzle] = []
     asked = right = 0
     until = time.monotonic() + run.plan.sampling_s
     while time.monotonic() < until:
         puzzles = run.fresh(run.plan.chunk)
         rows = completions(run, learner, sampler, puzzles, DRAWN, HEAT, run.rng.randrange(1 << 30))
-        for puzzle, own, judged in zip(puzzles, rows, verdicts(learner, puzzles, rows), strict=True):
+        for own, judged in zip(rows, verdicts(learner, puzzles, rows), strict=True):
             good = sorted((r for r, v in zip(own, judged, strict=True) if v.outcome == "correct"), key=lambda r: len(r.ids))
             asked, right = asked + len(own), right + len(good)
             kept += list({r.ids.tobytes(): r for r in good}.values())[:KEPT]
-            hard += [puzzle] if len(good) < len(own) else []
         run.say(f"rejection sampling: {asked:,} samples, {right / asked:.1%} verified, {len(kept):,} kept")
-    return kept, hard, {"sampled": asked, "verified": right, "kept": len(kept), "hard_puzzles": len(hard)}
+    return kept, {"sampled": asked, "verified": right, "kept": len(kept)}
 
 
 def test(
