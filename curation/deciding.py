@@ -214,7 +214,13 @@ def _apart(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _meanings(found: Sequence[str]) -> list[str]:
-    return [_MEANING.get(token, token.lstrip("\\")) for token in found if is_word(token)]
+    return [meaning for token in found if (meaning := _meaning(token))]
+
+
+@functools.lru_cache(maxsize=10_000)
+def _meaning(token: str) -> str:
+    """What a word, number or command says; nothing for a sign."""
+    return _MEANING.get(token, token.lstrip("\\")) if is_word(token) else ""
 
 
 def _names(words: Collection[str], text: str) -> bool:
