@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from factory.measuring import own_rates, rates
 from factory.rules import Select, SelectDiverse, SelectLimo, SelectMixture, SelectPassRate, SelectPerProblem, SelectS1k
 from factory.steps import Piece
 
+SHARDS_AT_ONCE = 2  # Polars packs and unpacks a column on one core, and nearly all of a shard is one column: the texts
 _PLAIN = ("id", "problem_id", "trace_id", "problem", "source", "domain", "teacher", "outcome", "meta")
 
 
@@ -32,7 +35,8 @@ def example_table(files: Sequence[Path], rules: Sequence[Select]) -> pl.DataFram
     traces are often lost on the way); the features are of the whole text, those that a rule of `rules` may ask for.
     """
     features = [name for name in (*FEATURES, "thinking") if any(_wants(rule, name) for rule in rules)]
-    parts = [_part(file, number, features) for number, file in enumerate(files)]
+    with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
+        parts = list(pool.map(partial(_part, features=features), files, range(len(files))))
     return pl.concat(parts).with_row_index("row")
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from curation.selection import Selection
 from factory.ledger import count
 from factory.measuring import table_digest
 from factory.rules import Select
-from factory.select_rules import apply, example_table
+from factory.select_rules import SHARDS_AT_ONCE, apply, example_table
 from factory.steps import Facts, Piece, link, once
 
 if TYPE_CHECKING:
@@ -48,7 +50,9 @@ def select(store: Path, rules: Sequence[Select], judged: Sequence[Judged], diffi
             why |= {row: (name, reason) for row, reason in zip(left["row"], done.reasons, strict=True) if reason}
             left = left[done.taken]
         times = Counter(left["row"].to_list())
-        examples = [_write(folder, j, part, times, why) for j, part in zip(judged, _by_shard(every, len(judged)), strict=True)]
+        with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
+            write = partial(_write, folder, times=times, why=why)
+            examples = list(pool.map(write, judged, _by_shard(every, len(judged))))
         (folder / "selection.json").write_text(json.dumps(states, indent=1, ensure_ascii=False) + "\n", "utf-8")
         return {"funnel": lines, "examples": examples}
 
@@ -66,7 +70,7 @@ def _by_shard(every: pl.DataFrame, shards: int) -> list[pl.DataFrame]:
     return [every.filter(pl.col("shard") == shard) for shard in range(shards)]
 
 
-def _write(folder: Path, j: Judged, part: pl.DataFrame, times: Counter[int], why: dict[int, tuple[str, str]]) -> int:
+def _write(folder: Path, j: Judged, part: pl.DataFrame, *, times: Counter[int], why: dict[int, tuple[str, str]]) -> int:
     """One shard's examples and what was taken away of it; how many examples are left."""
     number = j.shard.number
     repeats = [times.get(row, 0) for row in part["row"]]
