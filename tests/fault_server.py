@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import re
 import sys
 import threading
@@ -152,8 +153,8 @@ async def _misbehave(fault: str, request: web.Request, body: dict[str, Any], pro
         whole = _counting(body, prompt)
     if "<problem>\nlabel-" in prompt:  # a labelling prompt around a problem that says which label it wants
         fault, whole = "ok", completion(f"So I say.\n[[{prompt.partition('<problem>')[2].partition('label-')[2].split()[0]}]]")
-    if fault == "kilobytes":  # `kilobytes 40 ...`: so many
-        whole = completion((f"{prompt} {LONG}" * (int(prompt.split()[1]) // 10))[: int(prompt.split()[1]) * 1000])
+    if fault == "kilobytes":  # `kilobytes 40 ...`: so many, which no store can pack into nothing
+        whole = completion(random.Random(prompt).randbytes(int(prompt.split()[1]) * 500).hex())
     if fault in ("solve", "solve-slowly"):
         whole = _solution(body, prompt)
         await asyncio.sleep(0.02 if fault == "solve-slowly" else 0)
