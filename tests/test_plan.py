@@ -96,7 +96,30 @@ def test_checkpointing_and_liger_and_shorter_rows_take_less() -> None:
     # A bare loop with bf16 Adam states (8 bytes less of each parameter), measured at 41 GiB on an H200.
     masters = predict(SMALL, Choice("single", 1, False, True, 1, 16_384, 1)).total - 8 * parameters(SMALL)
     assert masters / GIB == pytest.approx(41, rel=0.05)
-    assert logits(SMALL, Choice("single", 1, False, True, 1, 16_384, 1)) / GIB == pytest.approx(23.2, abs=0.1)
+
+
+def test_a_whole_head_holds_its_logits_once_with_liger_and_thrice_in_fp32_without() -> None:
+    def whole(liger: bool, rows: int = 1, bf16: bool = True) -> Choice:
+        return Choice("single", 1, False, liger, rows, 16_384, 4, bf16, "whole")
+
+    words = 16_384 * SMALL.vocabulary
+    assert logits(SMALL, whole(True)) == 2 * words and logits(SMALL, whole(True, rows=2)) == 4 * words
+    assert logits(SMALL, whole(False)) == 12 * words and logits(SMALL, whole(True, bf16=False)) == 4 * words
+    extra = predict(SMALL, whole(True)).total - predict(SMALL, whole(True)._replace(head="tiled")).total
+    assert extra / GIB == pytest.approx(3.5, abs=0.1)  # 4.6 GiB of logits, less the head's gradient in fp32 and the tiles
+
+
+def test_the_head_is_whole_on_one_gpu_where_the_logits_fit() -> None:
+    assert on(H200, max_length=16_384).head == "whole" and on(H200, max_length=16_384, liger="off").head == "tiled"
+    between = Hardware(1, 64.0, 989.0)  # 59.1 GiB are needed with tiles and 62.6 without them; 60.9 can be had
+    assert on(between, max_length=16_384).head == "tiled" and on(between, max_length=16_384, head="tiled").head == "tiled"
+    assert on(between, max_length=16_384, head="whole").gradient_checkpointing is True
+    assert (
+        on(H100S, rows_per_step=128).head == "tiled" and on(H100S, rows_per_step=128, processes=1, max_length=8_192).head == "whole"
+    )
+    cpu, short = Hardware(0, 32.0, 0.1), Lengths(100, 64, 20.0)
+    assert on(cpu, rows=short).head == "tiled" and on(cpu, rows=short, head="whole").head == "whole"
+    assert "head whole is for one process and processes is 8" in refusal(H100S, head="whole", rows_per_step=128)
 
 
 def test_the_fastest_layout_that_fits_is_recommended() -> None:
@@ -157,9 +180,12 @@ def test_the_table_names_every_layout_and_what_to_set() -> None:
     assert len([line for line in lines if line.endswith((" yes", " no"))]) == 20
     assert {line.split()[0] for line in lines[2:-2]} == {"ddp", "zero2", "fsdp2", "zero3", "zero3-offload"}
     assert (
-        lines[-1] == "Recommended: --set strategy=zero3-offload --set processes=8 --set gradient_checkpointing=true --set liger=on"
+        lines[-1] == "Recommended: --set strategy=zero3-offload --set processes=8 --set gradient_checkpointing=true --set liger=on "
+        "--set head=tiled"
     )
-    assert "a head with whole logits would add 46.4 GiB" in lines[-2]
+    single = plan_text(SMALL, SftSettings(), H200, options(SMALL, SftSettings(), H200, ROWS), ROWS).splitlines()
+    assert [line.split()[1:4] for line in single[2:4]] == [["off", "on", "whole"], ["off", "on", "tiled"]] and len(single) == 10
+    assert single[-1].endswith("--set gradient_checkpointing=false --set liger=on --set head=whole")
     nothing = options(LARGE, SftSettings(), H200, ROWS)
     assert "Nothing fits: a pass of 1 x 32,768 tokens" in plan_text(LARGE, SftSettings(), H200, nothing, ROWS)
 

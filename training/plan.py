@@ -6,15 +6,20 @@ from typing import NamedTuple
 
 from curation.errors import UserError
 from training.mfu import Lengths, Shape, flops_per_token, parameters
-from training.plan_memory import CONTEXT, GIB, Choice, Memory, logits, predict
-from training.sft_settings import SftSettings, Strategy
+from training.plan_memory import CONTEXT, GIB, Choice, Memory, predict
+from training.sft_settings import Head, SftSettings, Strategy
 
 FRAGMENTATION = 0.04  # share of a GPU that the allocator cannot give; seen up to this with lengths that vary
-# Assumed MFU of one H100-class GPU that does nothing but pass: 49 percent was measured with bf16 weights, Liger and no
-# checkpointing (1.5B, 16,384 tokens, H200), 42 with autocast instead. The other factors are assumptions, on the safe side.
-BASE_MFU = 0.48
+# Assumed MFU of one H100-class GPU that does nothing but pass: 49 percent was measured with bf16 weights, Liger, a tiled head and
+# no checkpointing (1.5B, 16,384 tokens, H200), 42 with autocast instead; whole logits take 0.043 s off a pass of 0.458 s (bare
+# loop). The other factors are assumptions, on the safe side.
+BASE_MFU = 0.52
 _STRATEGY_MFU = {"single": 1.0, "ddp": 0.82, "zero2": 0.93, "fsdp2": 0.9, "zero3": 0.85, "zero3-offload": 0.5}
-_CHECKPOINTED, _WITHOUT_LIGER = 0.75, 0.88  # a pass forward more: 3/4; 31 percent were measured without either and with autocast
+_TILED, _CHECKPOINTED, _WITHOUT_LIGER = (
+    0.92,
+    0.75,
+    0.88,
+)  # a pass forward more: 3/4; 31 percent were measured without either and with autocast
 
 
 class Hardware(NamedTuple):
@@ -40,12 +45,24 @@ def options(shape: Shape, settings: SftSettings, hardware: Hardware, rows: Lengt
     several = hardware.gpus > 1
     strategies: tuple[Strategy, ...] = ("ddp", "zero2", "fsdp2", "zero3", "zero3-offload") if several else ("single",)
     made = [
-        _option(shape, _choice(settings, hardware, rows, strategy, checkpointing, liger), settings, hardware, rows)
+        _option(
+            shape, _choice(settings, hardware, rows, strategy, checkpointing, liger)._replace(head=head), settings, hardware, rows
+        )
         for strategy in strategies
         for checkpointing in (False, True)
         for liger in (True, False)
+        for head in _heads(settings, hardware, strategy, liger)
     ]
     return sorted(made, key=lambda option: option.hours)
+
+
+def _heads(settings: SftSettings, hardware: Hardware, strategy: Strategy, liger: bool) -> tuple[Head, ...]:
+    """Whole logits are for one process: no more was measured."""
+    if strategy != "single" or settings.head == "tiled":
+        return ("tiled",)
+    if settings.head == "whole":
+        return ("whole",)
+    return ("whole", "tiled") if liger and hardware.gpus else ("tiled",)
 
 
 def recommended(found: list[Option]) -> Option | None:
@@ -76,7 +93,7 @@ def resolved(shape: Shape, settings: SftSettings, hardware: Hardware, rows: Leng
     best = recommended(named)
     if best is None:
         raise UserError(_does_not_fit(shape, named, hardware))
-    chosen = {"strategy": best.choice.strategy, "gradient_checkpointing": best.choice.checkpointing}
+    chosen = {"strategy": best.choice.strategy, "gradient_checkpointing": best.choice.checkpointing, "head": best.choice.head}
     return settings.model_copy(update={**chosen, "liger": wanted, "processes": count})
 
 
@@ -104,6 +121,8 @@ def _refuse(settings: SftSettings, count: int, cuda: bool) -> None:
         )
     if (strategy == "single") != (count == 1) and strategy != "auto":
         raise UserError(f"strategy {strategy} and {count} processes do not fit together: set processes, or strategy=auto")
+    if settings.head == "whole" and count > 1:
+        raise UserError(f"head whole is for one process and processes is {count}: set processes=1, or head=auto")
     if settings.rows_per_step % (settings.rows_per_pass * count):
         raise UserError(
             f"rows_per_step {settings.rows_per_step} is no multiple of rows_per_pass {settings.rows_per_pass} times {count} "
@@ -124,6 +143,7 @@ def _choice(
 def _option(shape: Shape, choice: Choice, settings: SftSettings, hardware: Hardware, rows: Lengths) -> Option:
     memory = predict(shape, choice)
     mfu = BASE_MFU * _STRATEGY_MFU[choice.strategy]
+    mfu *= _TILED if choice.head == "tiled" else 1.0
     mfu *= (_CHECKPOINTED if choice.checkpointing else 1.0) * (1.0 if choice.liger else _WITHOUT_LIGER)
     work = settings.epochs * rows.tokens * flops_per_token(shape, rows.mean)
     hours = work / (choice.processes * hardware.peak_tflops * 1e12 * mfu) / 3600
@@ -157,11 +177,10 @@ def plan_text(shape: Shape, settings: SftSettings, hardware: Hardware, found: li
     lines = [
         f"{parameters(shape) / 1e9:.2f}B parameters, {first.rows} x {first.length:,} tokens a pass, {first.passes} passes a step, "
         f"{hardware.gpus} x {hardware.memory_gib:.0f} GiB; {settings.epochs} epochs of {rows.tokens:,} tokens",
-        f"{'strategy':<14}{'checkpointing':<15}{'liger':<7}{'GiB a GPU':>10}{'states':>8}{'activations':>13}{'host GiB':>10}"
-        f"{'hours':>8}  fits",
+        f"{'strategy':<14}{'checkpointing':<15}{'liger':<7}{'head':<7}{'GiB a GPU':>10}{'states':>8}"
+        f"{'activations':>13}{'host GiB':>10}{'hours':>8}  fits",
         *(_line(option) for option in found),
-        f"Hours at an assumed MFU of {BASE_MFU:.0%} at best, of {hardware.peak_tflops:,.0f} TFLOP/s. "
-        f"The loss is computed in tiles: a head with whole logits would add {logits(shape, first) / GIB:.1f} GiB.",
+        f"Hours at an assumed MFU of {BASE_MFU:.0%} at best, of {hardware.peak_tflops:,.0f} TFLOP/s.",
     ]
     best = recommended(found)
     if best is None:
@@ -177,6 +196,7 @@ def assignments(choice: Choice) -> dict[str, str]:
         "processes": str(choice.processes),
         "gradient_checkpointing": str(choice.checkpointing).lower(),
         "liger": "on" if choice.liger else "off",
+        "head": choice.head,
     }
 
 
@@ -184,7 +204,7 @@ def _line(option: Option) -> str:
     choice, memory = option.choice, option.memory
     states = memory.weights + memory.optimizer + memory.gradients
     return (
-        f"{choice.strategy:<14}{'on' if choice.checkpointing else 'off':<15}{'on' if choice.liger else 'off':<7}"
+        f"{choice.strategy:<14}{'on' if choice.checkpointing else 'off':<15}{'on' if choice.liger else 'off':<7}{choice.head:<7}"
         f"{memory.total / GIB:>10.1f}{states / GIB:>8.1f}{memory.activations / GIB:>13.1f}{memory.host / GIB:>10.0f}"
         f"{option.hours:>8.2f}  {'yes' if option.fits else 'no'}"
     )

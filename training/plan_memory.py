@@ -21,10 +21,12 @@ RMSNorm, SwiGLU, grouped queries and a flash attention, which keeps no scores. B
   fp32             24 d + 8 q + 8 k + 16 f
   checkpointed      2 d (4 d where the residual is fp32), and one layer in full while it is computed again (Chen, arXiv 1604.06174)
 
-The head: TRL 1.16 computes the loss in tiles of 4,096 tokens x 32,768 words and never holds the logits; its backward holds the
-head's gradient in fp32 and once more as the weight is. A plain head would hold logits of tokens x words in bf16, in fp32, and their
-gradient: `logits`. Checked against a bare loop with the logits fused likewise, 1.5B parameters, 16,384 tokens, one H200, GiB: bf16
-weights and Adam with Liger 41 measured, 40.9 by these formulas; fp32 with autocast and Liger 60 measured, 59.1.
+The tiled head: TRL 1.16 computes the loss in tiles of 4,096 tokens x 32,768 words and never holds the logits; its backward
+holds the head's gradient in fp32 and once more as the weight is. The whole head holds the logits, tokens x words: with Liger once,
+as the weights are, since their gradient takes their place; without it three times in fp32, log-probabilities and the gradients of
+these and of the logits. Beside them its backward holds the head's gradient as the weight is. Checked against a bare loop with the
+logits in tiles, 1.5B parameters, 16,384 tokens, one H200, GiB: bf16 weights and Adam with Liger 41 measured, 40.9 by these
+formulas; fp32 with autocast and Liger 60 measured, 59.1.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from training.mfu import Shape, embedding_parameters, layer_parameters, parameters
-from training.sft_settings import Strategy
+from training.sft_settings import Head, Strategy
 
 GIB = 1 << 30
 BUCKET = 200_000_000  # elements; reduce_bucket_size in configs/deepspeed
@@ -52,6 +54,7 @@ class Choice(NamedTuple):
     length: int  # tokens of each
     passes: int  # until an optimiser step
     bf16: bool = True
+    head: Head = "tiled"
 
 
 class Memory(NamedTuple):
@@ -82,11 +85,6 @@ def predict(shape: Shape, choice: Choice) -> Memory:
     last = (4.0 if shape.tied else 2.0) * embedding_parameters(shape)
     step = Memory(states.weights, states.optimizer, states.gradients, 0.0, last, WORKSPACE + states.working, states.host)
     return max(backward, step, key=lambda memory: memory.total)
-
-
-def logits(shape: Shape, choice: Choice) -> float:
-    """What a head without tiles would add: logits in bf16 and fp32, and their gradient in fp32."""
-    return choice.rows * choice.length * shape.vocabulary * (2.0 + 4.0 + 4.0)
 
 
 class _States(NamedTuple):
@@ -147,8 +145,18 @@ def _in_backward(shape: Shape, choice: Choice) -> float:
 
 
 def _head(shape: Shape, choice: Choice, tokens: int) -> float:
+    width = 2.0 if choice.bf16 else 4.0
+    if choice.head == "whole":
+        weight = width * embedding_parameters(shape)
+        return logits(shape, choice) + weight + 2 * width * tokens * shape.hidden  # of the hidden states, and their gradient
     weight = 4.0 if _autocast(choice) or not choice.bf16 else 6.0
     return weight * embedding_parameters(shape) + 6.0 * tokens * shape.hidden + TILE
+
+
+def logits(shape: Shape, choice: Choice) -> float:
+    """What a whole head holds of its logits."""
+    width = 12.0 if not choice.liger else 2.0 if choice.bf16 else 4.0
+    return choice.rows * choice.length * shape.vocabulary * width
 
 
 def _head_gradient(shape: Shape, choice: Choice) -> float:

@@ -2,7 +2,8 @@
 
 Rows come tokenised and labelled (`training.rendering`), so TRL renders, masks and cuts nothing. What TRL 1.16 would do otherwise:
 max_length 1,024, weights loaded in the dtype of a string, loss on the whole conversation, and NaN losses hidden in the log.
-Its fused head stays: the loss in tiles, without logits, for learned tokens only; of Liger it allows the layers alone.
+Its fused head stays where the logits do not fit or there are several GPUs: the loss in tiles, for learned tokens only, and of
+Liger the layers alone. On one GPU the logits are whole where they fit (training.whole_head).
 torch.compile is not: rows of every length compile anew, and what it would fuse Liger has fused.
 """
 
@@ -13,6 +14,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,13 +124,22 @@ def _optimizer(model: Any, settings: SftSettings) -> Any:
     return master_adamw(model, lr=settings.learning_rate, betas=betas, weight_decay=settings.weight_decay)
 
 
+def _trainer_class(settings: SftSettings) -> Any:
+    from trl import SFTTrainer
+
+    if settings.head != "whole":
+        return SFTTrainer
+    from training.whole_head import WholeHeadTrainer
+
+    return partial(WholeHeadTrainer, liger=settings.liger == "on")
+
+
 def make_trainer(model: Any, tokenizer: Any, dataset: Any, arguments: Any, settings: SftSettings) -> Any:
     """TRL's trainer of a loaded model, with the kernels and the optimiser of settings without an "auto"."""
     from transformers import PrinterCallback
-    from trl import SFTTrainer
 
     _fuse(model, settings)
-    trainer = SFTTrainer(
+    trainer = _trainer_class(settings)(
         model=model,
         args=arguments,
         train_dataset=dataset,

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from training.settings import Settings
 
 Strategy = Literal["single", "ddp", "zero2", "zero3", "zero3-offload", "fsdp2"]
+Head = Literal["tiled", "whole"]
 
 
 class SftSettings(Settings):
@@ -32,6 +33,8 @@ class SftSettings(Settings):
     # auto: varlen on a GPU where rows lie behind each other in one sequence, SDPA elsewhere.
     attention: Literal["auto", "sdpa", "eager", "varlen", "flash_attention_2", "flash_attention_3"] = "auto"
     liger: Literal["auto", "on", "off"] = "auto"  # fused norm, rotation and SwiGLU; auto: on a GPU, where it is installed
+    # The logits, in tiles that are computed twice, or held whole; auto: whole on one GPU with Liger, where they fit.
+    head: Literal["auto"] | Head = "auto"
     gradient_checkpointing: Literal["auto"] | bool = "auto"  # auto: only where the plan says that it does not fit without
     strategy: Literal["auto"] | Strategy = "auto"  # auto: single with one process, what the plan recommends with several
     processes: int | None = Field(None, ge=1)  # one a GPU; without it, all GPUs that are visible, or one on the CPU
