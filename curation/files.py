@@ -11,9 +11,10 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import yaml
@@ -21,6 +22,7 @@ import yaml
 from curation.errors import UserError
 
 Row = dict[str, Any]
+T = TypeVar("T")
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet", ".csv")
 
 
@@ -92,8 +94,17 @@ def _parquet(path: Path) -> Iterator[Row]:
     except pyarrow.ArrowInvalid:
         raise UserError(f"{path.name} is not a whole Parquet file: copy it again, or mend its name") from None
     with opened as file:
-        for batch in file.iter_batches(batch_size=_batch_rows(file.metadata)):
+        for batch in read_ahead(file.iter_batches(batch_size=_batch_rows(file.metadata))):
             yield from batch.to_pylist()
+
+
+def read_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The items in order, the next one fetched by a thread while one is in use: for readers that work without Python."""
+    with ThreadPoolExecutor(1) as behind:
+        coming = behind.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = behind.submit(next, items, None)
+            yield item
 
 
 def _batch_rows(metadata: Any) -> int:

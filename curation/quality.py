@@ -8,6 +8,7 @@ of it again does not.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -112,6 +113,8 @@ def _loops(text: str, most: float, most_long: float) -> bool:
 
 
 def _one_character(text: str) -> bool:
+    if not any(map(operator.eq, text[::_STRETCH], text[_STRETCH - 1 :: _STRETCH])):
+        return False
     ends = enumerate(zip(text[::_STRETCH], text[_STRETCH - 1 :: _STRETCH], strict=False))
     alike = (number * _STRETCH for number, (first, last) in ends if first == last and first not in _DIVIDERS)
     return any(len(set(text[at : at + _STRETCH])) == 1 for at in alike)

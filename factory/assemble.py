@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import polars as pl
 
 from cards.dataset_card import write_card
 from cards.view.report import write_report
-from curation.files import write_atomic
+from curation.files import read_ahead, write_atomic
 from curation.records import Problem, Trace, content_id, schema
 from factory.by_source import Published, by_source
 from factory.ledger import Count, total
@@ -138,11 +137,8 @@ def _concatenate(files: Sequence[Path], target: Path, wanted: dict[str, Any]) ->
     # One row group at a time through pyarrow: the rejected rows of a big build do not fit in memory, and the order stays. The next
     # one is read while one is written, which pyarrow does without Python.
     arrow = pl.DataFrame(schema=wanted).to_arrow().schema
-    coming = _row_groups(files, list(wanted))
-    with pq.ParquetWriter(target, arrow, compression="zstd") as writer, ThreadPoolExecutor(1) as ahead:
-        next_one = ahead.submit(next, coming, None)
-        while (rows := next_one.result()) is not None:
-            next_one = ahead.submit(next, coming, None)
+    with pq.ParquetWriter(target, arrow, compression="zstd") as writer:
+        for rows in read_ahead(_row_groups(files, list(wanted))):
             writer.write_table(rows.cast(arrow))
 
 

@@ -10,11 +10,11 @@ import polars as pl
 
 from curation.dedup_semantic import repeated_traces
 from curation.files import write_table
-from curation.records import Problem, Trace, content_id, from_frame
+from curation.records import Problem, Trace, content_id
 from curation.selection.per_problem import preference
 from curation.thinking import join_thinking
 from curation.trace_filters import trace_filter
-from factory.judging import is_correct
+from factory.judging import is_correct, table_of, traces_of
 from factory.ledger import count
 from factory.rules import Choose
 from factory.steps import Facts, Piece, once
@@ -55,8 +55,7 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
     settings = how.model_dump()
 
     def work(folder: Path) -> Facts:
-        problems, every = problems_of(shard), pl.read_parquet(traces.folder / "traces.parquet")
-        found = from_frame(every, Trace)
+        problems, every, found = problems_of(shard), table_of(traces), traces_of(traces)
         judged = {row["trace_id"]: row for row in pl.read_parquet(verdicts.folder / "verdicts.parquet").iter_rows(named=True)}
         of_problem: dict[str, list[Trace]] = {p.id: [] for p in problems}
         for t in found:
@@ -182,4 +181,5 @@ def _reject(path: Path, rows: pl.DataFrame, reasons: Sequence[Why | None]) -> No
     """Write the rows of a table that have a reason, with it."""
     filled = [why or (None, None, None) for why in reasons]
     columns = [pl.Series(name, [f[at] for f in filled], pl.String) for at, name in enumerate(("step", "reason", "detail"))]
-    write_table(rows.with_columns(columns).filter(pl.col("reason").is_not_null()), path)
+    # Read once, when the rejected rows of all shards come together: packed lightly.
+    write_table(rows.with_columns(columns).filter(pl.col("reason").is_not_null()), path, level=1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,5 +115,17 @@ def _row(trace: Trace, fault: str | None, verdict: Verdict | None) -> tuple[str 
     return (trace.id, trace.problem_id, trace.teacher, fault, *judged)
 
 
-def traces_of(piece: Piece) -> list[Trace]:
-    return from_frame(pl.read_parquet(piece.folder / "traces.parquet"), Trace)
+def traces_of(piece: Piece) -> Sequence[Trace]:
+    return _held(piece.folder, piece.digest)[1]
+
+
+def table_of(piece: Piece) -> pl.DataFrame:
+    """The same as a table."""
+    return _held(piece.folder, piece.digest)[0]
+
+
+@functools.lru_cache(maxsize=1)
+def _held(folder: Path, digest: str) -> tuple[pl.DataFrame, tuple[Trace, ...]]:
+    # Each step of a shard wants them: read once, and held until the next shard's are read.
+    table = pl.read_parquet(folder / "traces.parquet")
+    return table, tuple(from_frame(table, Trace))

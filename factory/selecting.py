@@ -103,4 +103,4 @@ def _reject(path: Path, source: Path, reasons: dict[str, tuple[str, str]]) -> No
         pl.Series("reason", [reason for _, reason in pairs], pl.String),
         pl.lit("", pl.String).alias("detail"),
     )
-    write_table(named, path)
+    write_table(named, path, level=1)  # read once, as those of the choice
