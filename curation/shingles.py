@@ -107,8 +107,11 @@ def hash_word(word: str) -> int:
 
 
 def _stretch(word: str) -> int:
-    encoded = word.encode("utf-8", "surrogatepass")
-    return int(stretch_hashes(encoded, np.zeros(1, np.int64), np.array([len(encoded)]))[0])
+    """As `stretch_hashes`, of one word."""
+    value = 0
+    for byte in reversed(word.encode("utf-8", "surrogatepass")):
+        value = (value * _BASE + byte) % 2**64
+    return value
 
 
 def stretch_hashes(text: bytes, starts: I64, ends: I64) -> U64:
