@@ -1,12 +1,13 @@
 """Filters of problems and traces: a case for each rule, and cases that must stay."""
 
+import random
 import time
 from typing import Any
 
 import pytest
 
 from curation.problem_filters import PROBLEM_RULES, problem_fault, several_answers
-from curation.trace_filters import TRACE_RULES, boxes, trace_filter
+from curation.trace_filters import TRACE_RULES, boxes, has_long_paragraph, longest_paragraph, trace_filter
 
 GOOD = "Find the sum of all integers n with n^2 + 3n < 40 for which n is a multiple of 4."
 
@@ -113,3 +114,11 @@ def test_time_is_linear(piece: str) -> None:
     for rule_ in TRACE_RULES:
         trace_filter((rule_,), "q", text, text)
     assert time.perf_counter() - start < 10
+
+
+def test_a_long_paragraph_is_found_as_by_division() -> None:
+    draw = random.Random(2)
+    for _ in range(300):
+        pieces = draw.choices(["a" * 1499, "b" * 1500, "c" * 3000, "d", "e\nf"], k=draw.randint(1, 8))
+        text = "".join(piece + "\n" * draw.choice([0, 1, 2, 2, 2, 3, 5]) for piece in pieces)
+        assert has_long_paragraph(text) == (longest_paragraph(text) > 3_000)

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -146,9 +147,13 @@ def main() -> None:
     command += ["--runs", str(arguments.folder / "runs"), "--workers", str(arguments.workers), *tests]
     command += ["--executor", arguments.executor] if arguments.executor else []
     command += [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+    started_cpu_s = time.process_time()
     copied_s = _copied_s(traces, arguments.folder / "copy.parquet")
+    copied_cpu_s = time.process_time() - started_cpu_s
     built_s, peak_gb = _built(command)
     print(f"reading and writing the same Parquet: {copied_s:.1f} s; the build: {built_s:.1f} s, {built_s / copied_s:.1f} times")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"seconds of processors: {copied_cpu_s:.1f} and {used.ru_utime + used.ru_stime:.1f}")  # less disturbed by other work
     print(f"peak resident memory: {peak_gb:.2f} GB")
 
 
