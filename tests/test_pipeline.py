@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from factory.describe import _header, pipeline_table
 from factory.pipeline import load_pipeline, pipeline_names, references, sizes_of
 from factory.pipeline_run import RECORD, pipeline_summary, plan_text, run_pipeline
 from factory.recipe import CONFIGS, load_recipe
-from training.scores import compare
 
 PUZZLES = {"source.count": 30, "source.max_numbers": 3, "clean.near_duplicates": None}
 STAGES: list[dict[str, Any]] = [
@@ -203,11 +203,24 @@ def test_the_other_tiny_sizes_run_from_end_to_end(name: str, tmp_path: Path) -> 
     assert selected == ([] if name == "tinyzero" else [700])
 
 
-@pytest.mark.slow
-def test_r1_at_its_tiny_size_rises_from_stage_to_stage(tmp_path: Path) -> None:
-    """The whole of R1 with 0.3 million random weights; the pass rate on 600 held-out puzzles rises with the stages.
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """On one thread the same seed leaves the same weights, bit by bit on one kind of CPU; two threads round otherwise than one."""
+    import torch
 
-    Another CPU rounds otherwise, which is as good as another seed. In two seeds a stage's rise was at least 4 standard errors.
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+def test_r1_at_its_tiny_size_rises_from_stage_to_stage(tmp_path: Path) -> None:
+    """The whole of R1 with 0.3 million random weights; the pass rate on 600 held-out puzzles rises with each of its four stages.
+
+    Another CPU rounds otherwise, which is as good as another seed: in two seeds the smallest rise, 2.7 points, was 4.9 standard
+    errors of the paired bootstrap, where 2 are asserted.
     """
     loaded = load_pipeline("r1", "tiny")
     folder = run_pipeline(loaded, runs=tmp_path, out=None, workers=2, command="factory run r1 --size tiny")
@@ -216,14 +229,10 @@ def test_r1_at_its_tiny_size_rises_from_stage_to_stage(tmp_path: Path) -> None:
     found = {e["name"]: e["facts"]["suites"]["tiny"] for e in record["stages"] if e["does"] == "eval"}
     table = pipeline_summary(folder)
     assert found["at-start"]["pass@1"] == 0.0 and found["at-start"]["questions"] == 600, table
-    for name in ("after-cold-start", "after-reasoning-rl", "after-second-sft"):
-        gap = found[name]["against"]  # 95 percent, paired question by question
+    for name in ("after-cold-start", "after-reasoning-rl", "after-second-sft", "after-final-rl"):
+        gap = found[name]["against"]  # 95 percent, paired question by question with the stage before
         assert gap["interval"][0] > 0 and gap["p_value"] < 0.05, table
     folders = {e["name"]: e["folder"] for e in record["stages"]}
-    first, last = (
-        json.loads((folder / folders[name] / "tiny.json").read_text())["correct"] for name in ("after-cold-start", "after-final-rl")
-    )
-    assert compare([last[p] for p in first], list(first.values())).interval.low > 0, table
     assert all(
         (folder / folders[name] / "metrics.jsonl").is_file() for name in ("cold-start", "reasoning-rl", "second-sft", "final-rl")
     )
