@@ -69,11 +69,12 @@ class Learner:
     def imitate_told(self, tellers: Tellers, seconds: float, rate: float, say: Say) -> dict[str, Any]:
         """Learn traces while they are told, for a given time; the cosine follows the clock."""
         pool = self.told
+        tellers.gather(pool)
         while len(pool) < 1000:
-            tellers.take(pool, wait=True)
+            assert all(process.is_alive() for process in tellers.running), "a process that tells traces has died"
+            time.sleep(0.1)
         began, tokens, seen, curve, step = time.monotonic(), 0, 0, [], 0
         while (share := (time.monotonic() - began) / seconds) < 1:
-            tellers.take(pool, wait=False)
             # Half of them from the newest tenth: every trace is seen soon, and old ones come back.
             newest = len(pool) - max(1, len(pool) // 10)
             picks = [self.rng.randrange(newest if n % 2 else 0, len(pool)) for n in range(4096)]

@@ -5,10 +5,12 @@ Four numbers from 1 to 99, a target from 10 to 100, both drawn evenly until ther
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import queue
 import random
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,18 +131,19 @@ class Tellers:
         for process in self.running:
             process.start()
 
-    def take(self, pool: list[Row], *, wait: bool) -> None:
-        """Move what has been told to the pool; with `wait`, at least one chunk."""
-        while True:
-            try:
-                flat, lengths, starts = self.told.get(timeout=60) if wait else self.told.get_nowait()
-            except queue.Empty:
-                if wait:
-                    raise
-                return
-            wait = False
-            for ids, start in zip(np.split(flat, np.cumsum(lengths)[:-1]), starts, strict=True):
-                pool.append(Row(ids, start))
+    def gather(self, pool: list[Row]) -> None:
+        """Move what is told to the pool, in a thread, until they are stopped.
+
+        A look at the queue between steps found it empty more often than not, since a chunk is on its way for a moment: two runs
+        learned from 32,000 and 44,000 traces instead of ten times as many, and knew them by heart.
+        """
+        threading.Thread(target=self._gather, args=(pool,), daemon=True).start()
+
+    def _gather(self, pool: list[Row]) -> None:
+        while not self.over.is_set():
+            with contextlib.suppress(queue.Empty):
+                flat, lengths, starts = self.told.get(timeout=1)
+                pool += [Row(ids, start) for ids, start in zip(np.split(flat, np.cumsum(lengths)[:-1]), starts, strict=True)]
 
     def stop(self) -> None:
         self.over.set()
