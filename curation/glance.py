@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curation.shingles import U64
+from curation.shingles import BASE, U64
 
 RUN = 20  # words; open-r1's repetition penalty counts runs too (rewards.py), Demystifying Long CoT has 40 tokens
 LINE_CHARACTERS = 20  # shorter lines repeat by nature: \\[, "So", a sum's next step (Gopher, 2112.11446, table A1)
-POWERS = {n: np.uint64(pow(0x9E3779B97F4A7C15, n, 2**64)) for n in (1, 2, 4, 8, 16)}  # base of the polynomial hash of runs
+_POWERS = {n: np.uint64(pow(BASE, n, 2**64)) for n in (1, 2, 4, 8, 16)}  # of the polynomial hash of runs
 _AT_ONCE = 1 << 16  # characters, whose arrays fit into a processor's cache
 _MOST_TEXTS = 1 << 11  # at once: their numbers take the upper 12 bits of a key
 # Characters beyond ASCII at which str.split() divides, in UTF-8.
@@ -118,7 +118,7 @@ def run_hashes(units: U64) -> U64:
 
 def _joined(left: U64, right: U64, distance: int) -> U64:
     """Hash of each run that starts with `left` and goes on with the run of `right` that starts `distance` words later."""
-    return left[: len(right) - distance] * POWERS[distance] + right[distance : distance + len(left)]
+    return left[: len(right) - distance] * _POWERS[distance] + right[distance : distance + len(left)]
 
 
 def _repeated_lines(data: Bytes, starts: Places, ends: Places, owners: Places, texts: int) -> Shares:

@@ -19,11 +19,11 @@ I64 = npt.NDArray[np.int64]
 
 BLOCK_CHARACTERS = 500_000  # of text per block, 50 ms of reading; its arrays stay under 30 MB
 _REMEMBERED = 1_000_000  # tokens whose hashes are kept, about 150 MB
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: Knuth's multiplicative hash
+BASE = 0x9E3779B97F4A7C15  # 2^64 / golden ratio, odd, so that it has an inverse modulo 2^64: Knuth's multiplicative hash
+_FACTOR = np.uint64(BASE)
 _SHIFT = np.uint64(29)
-_BASE = 0x9E3779B97F4A7C15  # the same; it has an inverse modulo 2^64
-_INVERSE = pow(_BASE, -1, 2**64)
-_COMMAND = np.uint64(0xBF58476D1CE4E5B9)  # tells the key of a command from that of a word; no short sum of powers of _BASE
+_INVERSE = pow(BASE, -1, 2**64)
+_COMMAND = np.uint64(0xBF58476D1CE4E5B9)  # tells the key of a command from that of a word; no short sum of powers of BASE
 
 
 class Hashed(NamedTuple):
@@ -110,7 +110,7 @@ def _stretch(word: str) -> int:
     """As `stretch_hashes`, of one word."""
     value = 0
     for byte in reversed(word.encode("utf-8", "surrogatepass")):
-        value = (value * _BASE + byte) % 2**64
+        value = (value * BASE + byte) % 2**64
     return value
 
 
@@ -118,7 +118,7 @@ def stretch_hashes(text: bytes, starts: I64, ends: I64) -> U64:
     """Of each stretch of `text` the sum of byte_j * B^j modulo 2^64, j from its start, by cumulative sums over the text."""
     held = np.frombuffer(text, np.uint8)
     count = 1 << len(held).bit_length()
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(held * _powers(_BASE, count)[: len(held)], dtype=np.uint64)])
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(held * _powers(BASE, count)[: len(held)], dtype=np.uint64)])
     out: U64 = (sums[ends] - sums[starts]) * _powers(_INVERSE, count)[starts]
     return out
 

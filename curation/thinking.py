@@ -58,6 +58,9 @@ def _without_opening(text: str, opening: str) -> str:
     return text.lstrip().removeprefix(opening).strip()
 
 
+JOINED = "<think>\n{}\n</think>\n\n{}"  # thinking, answer
+
+
 def join_thinking(reasoning: str | None, answer: str) -> str:
     """The training text of a trace, as DeepSeek-R1 prints it: the thinking in `<think>` tags, then the answer."""
-    return answer if reasoning is None else f"<think>\n{reasoning}\n</think>\n\n{answer}"
+    return answer if reasoning is None else JOINED.format(reasoning, answer)

@@ -12,7 +12,7 @@ from curation.dedup_semantic import repeated_traces
 from curation.files import write_table
 from curation.records import Problem, Trace, content_id
 from curation.selection.per_problem import preference
-from curation.thinking import join_thinking
+from curation.thinking import JOINED, join_thinking
 from curation.trace_filters import trace_filter
 from factory.judging import is_correct, table_of, traces_of
 from factory.ledger import count
@@ -140,7 +140,7 @@ def _with_texts(examples: Sequence[dict[str, Any]], found: Sequence[Trace], ever
     `found` are the traces of `every`, in order.
     """
     row_of = {t.id: row for row, t in enumerate(found)}
-    joined = pl.format("<think>\n{}\n</think>\n\n{}", "reasoning", "answer_text")  # as join_thinking does; null without reasoning
+    joined = pl.format(JOINED, "reasoning", "answer_text")  # null without reasoning
     texts = every.select(pl.coalesce(joined, "answer_text")).to_series()
     table = pl.DataFrame(
         examples, schema={name: kind for name, kind in EXAMPLES.items() if name not in ("messages", "generations")}

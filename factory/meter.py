@@ -155,9 +155,14 @@ def told_or_guessed(answer: Answer, worst: Spent) -> Spent:
     size = sum(len(text.encode()) for text in (answer.text, answer.reasoning) if text)
     completion = answer.completion_tokens or 0
     if completion * LONGEST_TOKEN < size:
-        completion = round(size * USUAL_SHARE)
-    asked = 0 if answer.finish == "error" and not size else round(worst.prompt_tokens * USUAL_SHARE)
+        completion = round(guessed(size))
+    asked = 0 if answer.finish == "error" and not size else round(guessed(worst.prompt_tokens))
     return Spent(asked if answer.prompt_tokens is None else answer.prompt_tokens, completion)
+
+
+def guessed(bytes_utf8: int) -> float:
+    """The tokens of a text whose tokens nobody has counted."""
+    return bytes_utf8 * USUAL_SHARE
 
 
 def worst_case(characters_utf8: int, max_tokens: int) -> Spent:

@@ -20,7 +20,7 @@ from curation.records import Problem, Trace, content_id, from_frame
 from factory import cleaning, labelling, teachers, tracing
 from factory.identity import identity_of
 from factory.journal import Store
-from factory.meter import USUAL_SHARE, Meter
+from factory.meter import Meter, guessed
 from factory.prices import Price
 from factory.recipe import Recipe
 from factory.rounds import NO_LIMIT, on_cut, price_for
@@ -194,7 +194,7 @@ def _completion_tokens(trace: Trace) -> float:
     """As the server counted them; of one that does not, a guess by the length."""
     if trace.completion_tokens is not None:
         return trace.completion_tokens
-    return USUAL_SHARE * len(f"{trace.reasoning or ''}{trace.answer_text}".encode())
+    return guessed(len(f"{trace.reasoning or ''}{trace.answer_text}".encode()))
 
 
 def _dollars(prompt_tokens: float, completion_tokens: float, price: Price) -> float:
