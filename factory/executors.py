@@ -113,12 +113,14 @@ def _without_result(missing: Sequence[int], shards: int, folder: Path | None) ->
 def _send(run: Run, recipe: Recipe, step: Step, groups: list[list[Shard]], replayed: Piece | None, place: Place) -> Path:
     """Have the shards done, and return the job's folder. With Slurm this does not return: it says what was submitted."""
     refuse(recipe, place)
-    if place.executor in ("slurm", "onward"):
+    on_slurm = place.executor in ("slurm", "onward")
+    if on_slurm:
         from factory import slurm
 
         slurm.refuse(recipe.executor, [] if place.executor == "onward" else folders(run))  # onward: one of its jobs is this one
-        slurm.submit(_lay_out(run, recipe, step, groups, replayed, place))
     folder = _lay_out(run, recipe, step, groups, replayed, place)
+    if on_slurm:
+        slurm.submit(folder)
     with watched(folder, run.folder):
         if place.executor == "local":
             _run_local(folder, place.workers)

@@ -15,11 +15,8 @@ FRAGMENTATION = 0.04  # share of a GPU that the allocator cannot give; seen up t
 # loop). The other factors are assumptions, on the safe side.
 BASE_MFU = 0.52
 _STRATEGY_MFU = {"single": 1.0, "ddp": 0.82, "zero2": 0.93, "fsdp2": 0.9, "zero3": 0.85, "zero3-offload": 0.5}
-_TILED, _CHECKPOINTED, _WITHOUT_LIGER = (
-    0.92,
-    0.75,
-    0.88,
-)  # a pass forward more: 3/4; 31 percent were measured without either and with autocast
+_TILED = 0.92
+_CHECKPOINTED, _WITHOUT_LIGER = 0.75, 0.88  # a pass forward more: 3/4; 31 percent were measured without either and with autocast
 
 
 class Hardware(NamedTuple):
@@ -45,9 +42,7 @@ def options(shape: Shape, settings: SftSettings, hardware: Hardware, rows: Lengt
     several = hardware.gpus > 1
     strategies: tuple[Strategy, ...] = ("ddp", "zero2", "fsdp2", "zero3", "zero3-offload") if several else ("single",)
     made = [
-        _option(
-            shape, _choice(settings, hardware, rows, strategy, checkpointing, liger)._replace(head=head), settings, hardware, rows
-        )
+        _option(shape, _choice(settings, hardware, rows, strategy, checkpointing, liger, head), settings, hardware, rows)
         for strategy in strategies
         for checkpointing in (False, True)
         for liger in (True, False)
@@ -131,13 +126,13 @@ def _refuse(settings: SftSettings, count: int, cuda: bool) -> None:
 
 
 def _choice(
-    settings: SftSettings, hardware: Hardware, rows: Lengths, strategy: Strategy, checkpointing: bool, liger: bool
+    settings: SftSettings, hardware: Hardware, rows: Lengths, strategy: Strategy, checkpointing: bool, liger: bool, head: Head
 ) -> Choice:
     processes = max(hardware.gpus, 1)
     length = settings.max_length if settings.packing else min(settings.max_length, rows.longest)
     passes = max(1, settings.rows_per_step // (settings.rows_per_pass * processes))
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and hardware.gpus > 0)
-    return Choice(strategy, processes, checkpointing, liger, settings.rows_per_pass, length, passes, bf16)
+    return Choice(strategy, processes, checkpointing, liger, settings.rows_per_pass, length, passes, bf16, head)
 
 
 def _option(shape: Shape, choice: Choice, settings: SftSettings, hardware: Hardware, rows: Lengths) -> Option:
