@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from fault_server import FaultServer, serve_faults
-from test_rounds import hard, recipe, sent
+from solving import hard, recipe, sent
 
 from curation.errors import UserError
 from factory.build import build

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from fault_server import FaultServer, serve_faults
 from pushing import REPO, finished_run, on_main, patient_hub, published, send
-from test_rounds import hard, recipe, sent
+from solving import hard, recipe, sent
 
 from curation.records import Message, Trace
 from factory.build import build

@@ -6,10 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
-import random
-import signal
 import struct
-import subprocess
 import sys
 import termios
 import time
@@ -20,6 +17,7 @@ from typing import Any
 import polars as pl
 import pytest
 from fault_server import FaultServer, serve_faults
+from solving import funnel, hard, recipe, sent, start
 
 from curation.errors import UserError
 from factory import journal, judging
@@ -28,7 +26,6 @@ from factory.describe import run_summary
 from factory.meter import Meter
 from factory.prices import Price
 from factory.progress import say
-from factory.recipe import Changes, Recipe, load_recipe
 from factory.rounds import Budget
 from factory.watching import Watching
 
@@ -37,34 +34,6 @@ from factory.watching import Watching
 def server() -> Iterator[FaultServer]:
     with serve_faults() as running:
         yield running
-
-
-def recipe(folder: Path, url: str, prompts: list[str], *assignments: str) -> Recipe:
-    """A recipe whose prompts are what the fault server is told; its answers are judged against the second word."""
-    path = folder / "problems.jsonl"
-    path.write_text("".join(json.dumps({"problem": p, "answer": p.split()[1]}) + "\n" for p in prompts))
-    plain = (
-        "prompt='{problem}'",
-        "clean.near_duplicates=null",
-        "clean.benchmarks=[]",
-        "sample.temperature=null",
-        "sample.top_p=null",
-    )
-    sizes = ("sample.per_problem=1", "sample.max_tokens=1000", "sample.seed=1")
-    changes = Changes(problems=(str(path),), teacher=f"openai:m@{url}", assignments=(*plain, *sizes, *assignments))
-    return load_recipe("openr1-math", changes)
-
-
-def hard(tag: str, *rarities: int) -> list[str]:
-    return [f"solve {n + 10} {rarity} of {tag} number {n}" for n, rarity in enumerate(rarities)]
-
-
-def sent(server: FaultServer, tag: str) -> int:
-    return sum(f"of {tag} " in seen.prompt for seen in server.seen)
-
-
-def funnel(run: Path) -> dict[str, dict[str, Any]]:
-    return {line["step"]: line for line in json.loads((run / "funnel.json").read_text())}
 
 
 def test_hard_problems_get_more_samples_until_enough_are_right_or_the_cap(tmp_path: Path, server: FaultServer) -> None:
@@ -339,31 +308,6 @@ def test_while_one_shard_is_judged_the_next_is_sampled(
     assert ahead == [520, 520]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_ends_it_at_once_and_keeps_what_was_answered(tmp_path: Path, server: FaultServer, times: int) -> None:
-    tag = f"stopped-{times}"
-    prompts = [f"{'solve' if n < 10 else 'hang'} {n + 10} 1 of {tag} number {n}" for n in range(40)]
-    asked = recipe(tmp_path, server.url, prompts).model_dump_json()
-    (tmp_path / "asked.yaml").write_text(asked)  # JSON is YAML
-    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from factory.cli import main; main()"
-    command = [sys.executable, "-c", program, "build", str(tmp_path / "asked.yaml"), "--runs", str(tmp_path / "runs")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
-    while sent(server, tag) < 40:
-        assert process.poll() is None
-        time.sleep(0.05)
-    for _ in range(times):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.2)
-    _, errors = process.communicate(timeout=60)  # what hangs would hang for an hour
-    if times == 1:
-        assert process.returncode == 130
-        assert errors.splitlines()[-1] == (
-            "factory: interrupted; what is finished is kept, and the same command goes on from there"
-        )
-    assert len(journal.read_journal(tmp_path / "runs" / ".samples")) == 10
-
-
 def test_failed_requests_are_asked_again_by_the_next_build(tmp_path: Path, server: FaultServer) -> None:
     prompts = [*hard("failing", 1, 1), "400/solve 12 1 of failing now"]
     wanted = recipe(tmp_path, server.url, prompts)
@@ -371,45 +315,3 @@ def test_failed_requests_are_asked_again_by_the_next_build(tmp_path: Path, serve
     assert funnel(run)["sound"]["dropped"] == {"request_failed": 1}
     assert build(wanted, runs=tmp_path / "runs") == run
     assert funnel(run)["sound"]["dropped"] == {} and sent(server, "failing") == 4  # and the others are not
-
-
-def start(folder: Path, url: str, prompts: list[str]) -> subprocess.Popen[str]:
-    asked = recipe(folder, url, prompts, "sample.per_problem=2", "sample.in_flight=8").model_dump_json()
-    program = (
-        "import sys; from pathlib import Path; from factory.build import build; from factory.recipe import Recipe; "
-        "build(Recipe.model_validate_json(sys.argv[1]), runs=Path(sys.argv[2]))"
-    )
-    command = [sys.executable, "-c", program, asked, str(folder / "runs")]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
-
-
-def kill_again_and_again(folder: Path, server: FaultServer, tag: str, kills: int, problems: int) -> int:
-    """Kills of one build at random moments while samples arrive; then it runs to its end. Returns how often it was killed."""
-    prompts = [f"solve-slowly {n + 10} 2 of {tag} number {n}" for n in range(problems)]
-    moments, killed, seen = random.Random(5), 0, 0
-    while True:
-        process = start(folder, server.url, prompts)
-        target = seen + moments.randint(1, max(2, 4 * problems // (kills + 1)))
-        while process.poll() is None and (killed == kills or sent(server, tag) < target):
-            time.sleep(0.01)
-        if process.poll() is not None:
-            _, errors = process.communicate()
-            assert process.returncode == 0, errors
-            return killed
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        killed, seen = killed + 1, sent(server, tag)
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments_it_ends_like_an_undisturbed_build(tmp_path: Path, server: FaultServer) -> None:
-    (tmp_path / "killed").mkdir()
-    (tmp_path / "whole").mkdir()
-    killed = kill_again_and_again(tmp_path / "killed", server, "killed", 6, 120)
-    assert killed >= 4
-    asked = sent(server, "killed")
-    kill_again_and_again(tmp_path / "whole", server, "killed", 0, 120)
-    stores = [journal.read_journal(tmp_path / name / "runs" / ".samples") for name in ("killed", "whole")]
-    texts = [sorted((t.answer_text, t.index) for t in s.values()) for s in stores]
-    assert texts[0] == texts[1] and len(texts[0]) == 240
-    assert 240 <= asked <= 240 + 8 * killed

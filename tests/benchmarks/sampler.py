@@ -186,7 +186,7 @@ def kills(times: int = 100) -> None:
     """One build killed `times` times at random moments beside an undisturbed one: same samples, how many more requests."""
     sys.path.insert(0, str(SERVER.parent))
     from fault_server import serve_faults
-    from test_rounds import kill_again_and_again, sent
+    from solving import kill_again_and_again, sent
 
     from factory import journal
 
