@@ -85,7 +85,16 @@ def test_a_student_tries_and_is_a_model_with_a_card(tiny: Path, tmp_path: Path) 
     lines = metrics(folder)
     assert [(line["step"], line["steps"]) for line in lines] == [(n, 4) for n in range(1, 5)]
     for line in lines:
-        assert {"reward", "reward_std", "silent_groups", "truncated", "mean_tokens", "entropy", "unjudged"} <= line.keys()
+        assert {
+            "reward",
+            "reward_std",
+            "silent_groups",
+            "truncated",
+            "mean_tokens",
+            "entropy",
+            "unjudged",
+            "sampling_seconds",
+        } <= line.keys()
         assert set(line["rewards"]) == {"accuracy_reward", "tag_count_reward"} and 0 <= line["silent_groups"] <= 1
     made = json.loads((folder / "training_manifest.json").read_text())
     assert made["engine"] == "transformers" and made["training"]["rollouts"] == 4 and made["data"]["kept"] == 12

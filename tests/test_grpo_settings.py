@@ -61,7 +61,7 @@ def test_vllm_is_told_where_a_turn_ends_and_how_long_it_may_be() -> None:
     settings = load(GrpoSettings, ("max_prompt_tokens=100", "max_completion_tokens=28"))
     beside, server = config_of(settings, "vllm-colocate"), config_of(settings, "vllm-server")
     assert (beside.use_vllm, beside.vllm_mode, beside.vllm_max_model_length) == (True, "colocate", 128)
-    assert beside.generation_kwargs == {"stop_token_ids": [7]}
+    assert beside.generation_kwargs == {"stop_token_ids": [7], "detokenize": False}
     assert beside.vllm_importance_sampling_mode == "token_truncate" and beside.vllm_importance_sampling_correction
     assert (server.vllm_mode, server.vllm_server_base_url) == ("server", "http://localhost:8000")
     assert config_of(load(GrpoSettings, ("mismatch_correction=none",)), "vllm-server").vllm_importance_sampling_correction is False

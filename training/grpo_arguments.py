@@ -87,6 +87,8 @@ def _sampling(settings: GrpoSettings, engine: str, turn: Turn) -> dict[str, Any]
     }
     if engine == "transformers":
         return sampled
+    # Only tokens are read of the answers: their text, made anew with every token, would be for nothing. A server's API has no such key.
+    unread = {"detokenize": False} if engine == "vllm-colocate" else {}
     corrected = settings.mismatch_correction != "none"
     return sampled | {
         "vllm_mode": engine.removeprefix("vllm-"),
@@ -95,7 +97,7 @@ def _sampling(settings: GrpoSettings, engine: str, turn: Turn) -> dict[str, Any]
         "vllm_max_model_length": settings.max_prompt_tokens + settings.max_completion_tokens,
         "vllm_server_base_url": settings.vllm_server_url if engine == "vllm-server" else None,
         # A base model's files name <|endoftext|> alone, and vLLM reads those files, not the student in memory.
-        "generation_kwargs": {"stop_token_ids": [turn.end_id]},
+        "generation_kwargs": {"stop_token_ids": [turn.end_id], **unread},
         "vllm_importance_sampling_correction": corrected,
         **({"vllm_importance_sampling_mode": settings.mismatch_correction} if corrected else {}),
         "vllm_importance_sampling_clip_max": settings.mismatch_cap,

@@ -31,7 +31,8 @@ SOMETIMES = {
     "max_mismatch": "sampling/sampling_logp_difference/max",
     "mismatch_ratio": "sampling/importance_sampling_ratio/mean",
     "refills": "refills",  # further rounds of dynamic sampling
-    "step_seconds": "step_time",
+    "sampling_seconds": "sampling_seconds",  # of the rollout, refills included
+    "step_seconds": "step_time",  # of the step, with the rollout that it made; without the update
 }
 
 

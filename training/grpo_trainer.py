@@ -6,6 +6,7 @@ Checked against the source of TRL 1.16.0; each method says which of its it stand
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def trainer_class() -> Any:
 
         ours: Any  # GrpoSettings
         judging: list[int]  # which of the rewards ask the verifier
+        sampling_s: float  # of the rollout that is being made
         _buffered_inputs: Any  # TRL's: the passes of the rollout
 
         def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
@@ -70,11 +72,20 @@ def trainer_class() -> Any:
 
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Batch:
             """A rollout with our advantages; with dynamic sampling of groups whose rewards differ (DAPO, arXiv 2503.14476)."""
+            self.sampling_s = 0.0
             batch, totals = self._rolled_out(inputs)
             if self.ours.dynamic_sampling:
                 batch, totals = self._refilled(batch, totals)
+            self._metrics["train"]["sampling_seconds"].append(self.sampling_s)
             batch["advantages"] = advantages(totals, self.num_generations, self.ours.baseline, self.ours.scale_rewards)
             return batch
+
+        def _generate(self, prompts: list[Any]) -> Any:
+            """How long a rollout's answers take, weights to vLLM included: TRL tells it to its own trackers alone."""
+            began = time.monotonic()
+            found = super()._generate(prompts)
+            self.sampling_s += time.monotonic() - began
+            return found
 
         def _rolled_out(self, inputs: list[dict[str, Any]]) -> tuple[Batch, Any]:
             try:

@@ -11,10 +11,12 @@ checkpointing, 8 completions a step); `trl-same-batch` the same with our 16 prom
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,24 @@ def figures(lines: list[dict[str, Any]], part: str) -> dict[str, Any]:
         "tokens": int(tokens),
         "seconds": round(seconds, 2),
         "rate": round(tokens / seconds, 1),
+        "step_seconds": [round(line["step_seconds"], 2) for line in lines if "mean_tokens" in line],
+        "sampling_seconds": [round(line["sampling_seconds"], 2) for line in lines if "sampling_seconds" in line],
     }
+
+
+def conditions() -> dict[str, Any]:
+    """What a figure was measured with."""
+    import torch
+
+    names, device, memory = ["torch", "transformers", "trl"], "cpu", {}
+    if torch.cuda.is_available():
+        names, device, seen = [*names, "vllm"], torch.cuda.get_device_name(0), torch.cuda.memory_stats()
+        memory = {
+            "peak_gib": round(seen["reserved_bytes.all.peak"] / 2**30, 1),
+            "allocation_retries": seen["num_alloc_retries"],
+        }
+    versions = {name: importlib.metadata.version(name) for name in names}
+    return {"argv": sys.argv[1:], "date": time.strftime("%Y-%m-%d"), "device": device, "versions": versions, **memory}
 
 
 def ours(student: Path, work: Path, rollouts: int, tokens: int, engine: str, changed: list[str]) -> list[dict[str, Any]]:
@@ -142,6 +161,7 @@ def main() -> None:
                 subprocess.run([sys.executable, __file__, *sys.argv[1:], "--part", part, "--student", str(student)], check=False)
             return
         found = measure(options.part, options, student, Path(folder))
+        found |= conditions()
         before = json.loads(options.out.read_text()) if options.out.is_file() else []
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps([*before, found], indent=1))

@@ -1,0 +1,158 @@
+"""`factory run r1 --size tiny` on a GPU, then `factory grpo` from its cold start in every way that vLLM can sample.
+
+    python tests/benchmarks/grpo_modes.py --out tests/benchmarks/results/grpo_modes.json
+
+Needs one GPU, and a second one for vLLM as a server. A mode works where its command ends well, the weights reach vLLM after every
+step (`mismatch`, nats a token between student and vLLM, stays small while the student changes) and the reward rises.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT)]
+FACTORY = [sys.executable, "-m", "factory"]
+VLLM = [sys.executable, "-m", "vllm.entrypoints.cli.main"]
+PORT = 8321
+# As configs/pipelines/r1-tiny.yaml has them.
+PUZZLES = (
+    *("source.count=3000", "source.seed=1", "source.max_numbers=3", "source.max_number=25", "source.min_target=1"),
+    *("source.max_target=30", "source.operators=+-", "source.style=terse", "source.part=train", "clean.near_duplicates=null"),
+)
+SFT = (
+    *("learning_rate=4.0e-3", "epochs=4", "rows_per_step=24", "rows_per_pass=24", "max_length=128", "warmup=0.03"),
+    *("save_every_steps=500", "gradient_checkpointing=false"),
+)
+# As it has its first reinforcement, with half of its rollouts.
+RL = (
+    *("rewards={accuracy: 1.0, language: 0.1}", "prompts_per_rollout=32", "samples_per_prompt=8", "completions_per_step=64"),
+    *("completions_per_pass=64", "learning_rate=2.0e-4", "warmup=8", "max_completion_tokens=64", "max_prompt_tokens=64"),
+    *("gradient_checkpointing=false", "vllm_memory_share=0.1"),
+)
+MODES = {
+    "colocated": ("generation=vllm-colocate", "rollouts=15"),
+    "colocated, asleep while the student learns": ("generation=vllm-colocate", "vllm_sleep=true", "rollouts=15"),
+    "colocated, two stages": ("generation=vllm-colocate", "stages=[{rollouts: 8, max_completion_tokens: 48}, {rollouts: 8}]"),
+    "server": ("generation=vllm-server", f"vllm_server_url=http://localhost:{PORT}", "rollouts=15"),
+}
+
+
+def asked(command: list[str], **environment: str) -> dict[str, Any]:
+    """What a command did: seconds, status, and the end of what it said."""
+    began = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | environment)
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    found = {"command": command[2:], "status": done.returncode, "seconds": round(time.monotonic() - began, 1), "said": said[-30:]}
+    print(json.dumps(found, indent=1), flush=True)
+    return found
+
+
+@contextlib.contextmanager
+def server(student: Path, gpu: str) -> Iterator[None]:
+    """vLLM on a GPU of its own, started as training.grpo_engine says."""
+    transfer = ["--weight-transfer-config", '{"backend":"nccl"}', "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
+    size = ["--port", str(PORT), "--gpu-memory-utilization", "0.3", "--max-model-len", "128"]
+    environment = os.environ | {"VLLM_SERVER_DEV_MODE": "1", "CUDA_VISIBLE_DEVICES": gpu}
+    process = subprocess.Popen([*VLLM, "serve", str(student), *transfer, *size], env=environment)
+    try:
+        until = time.monotonic() + 240
+        while process.poll() is None and time.monotonic() < until:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://localhost:{PORT}/health", timeout=5):
+                break
+            time.sleep(1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def learned(folder: Path) -> dict[str, Any]:
+    """Of the metrics of a student, what tells whether it learned from its own answers."""
+    path = folder / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+    rollouts = [line for line in lines if line.get("reward") is not None]
+    names = ("reward", "mismatch", "sampling_seconds", "step_seconds")
+    return {name: [round(line[name], 4) for line in rollouts if name in line] for name in names}
+
+
+def pipeline(runs: Path, gpu: dict[str, str]) -> dict[str, Any]:
+    """R1's four stages; generation=auto takes vLLM."""
+    found = asked([*FACTORY, "run", "r1", "--size", "tiny", "--runs", str(runs)], **gpu)
+    rl = {stage: folder for stage in ("reasoning-rl", "final-rl") for folder in (runs / "r1-tiny").glob(f"{stage}-????????")}
+    return found | {stage: learned(folder) for stage, folder in rl.items()}
+
+
+def cold_start(runs: Path, gpu: dict[str, str]) -> tuple[Path, Path]:
+    """The pipeline's first student, and the puzzles that it was taught on."""
+    from training.making import StudentShape, make_student
+
+    shape = StudentShape(hidden=96, intermediate=192, layers=3, positions=128, numbers=60)
+    start = make_student(runs / "start", shape, ["Make of have try so"])
+    asked([*FACTORY, "build", "countdown", *keys(PUZZLES), "--runs", str(runs)], **gpu)
+    (puzzles,) = runs.glob("countdown-*")
+    student = runs / "cold-start"
+    asked(
+        [*FACTORY, "distill", str(puzzles), "--student", str(start), *keys(SFT), "--runs", str(runs), "--out", str(student)], **gpu
+    )
+    return student, puzzles
+
+
+def keys(settings: Iterable[str]) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--part", choices=("r1", "modes"), help="one of them alone")
+    parser.add_argument("--gpu", default="0", help="which one trains")
+    parser.add_argument("--server-gpu", default="1")
+    options = parser.parse_args()
+    names = ("torch", "transformers", "trl", "vllm")
+    found: dict[str, Any] = {
+        "command": " ".join(["python", *sys.argv]),
+        "date": time.strftime("%Y-%m-%d"),
+        "hardware": f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}",
+        "versions": {name: importlib.metadata.version(name) for name in names},
+    }
+
+    def write(name: str, what: dict[str, Any]) -> None:
+        found[name] = what
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+
+    gpu = {"CUDA_VISIBLE_DEVICES": options.gpu}
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder)
+        if options.part != "modes":
+            write("r1", pipeline(runs / "r1", gpu))
+        if options.part == "r1":
+            return
+        student, puzzles = cold_start(runs, gpu)
+        for number, (mode, how) in enumerate(MODES.items()):
+            if mode == "server" and torch.cuda.device_count() < 2:
+                write(mode, {"left_out": "it wants a second GPU"})
+                continue
+            out = runs / f"student-{number}"
+            command = [*FACTORY, "grpo", str(puzzles), "--student", str(student), *keys((*RL, *how)), "--out", str(out)]
+            with server(student, options.server_gpu) if mode == "server" else contextlib.nullcontext():
+                write(mode, asked([*command, "--runs", folder], **gpu) | learned(out))
+
+
+if __name__ == "__main__":
+    main()
