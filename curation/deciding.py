@@ -12,7 +12,9 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
+from operator import ne
+from typing import NamedTuple
 
 from curation.normalise import is_word, spelled, tokens, tokens_of
 from curation.shingles import hash_word
@@ -146,7 +148,7 @@ def same_question(one: str, other: str, *, golds_agree: bool) -> bool:
     that moved aside; where a word that differs is a symbol (AYX for YZX, $ab$ for $ac$); and, unless golds that agree speak
     for them, where one swaps words that both hold ("how many boys" for "how many girls" of a class of boys and girls).
     """
-    mine, theirs = _differing(*_unlike(_stretches(one), _stretches(other)))
+    mine, theirs = _differing(*_unlike(_spelled(one).stretches, _spelled(other).stretches))
     if deciding(mine) != deciding(theirs) and not _same_sentences(one, other, _placed):
         return False
     lost, gained = _apart(_meanings(mine), _meanings(theirs))
@@ -157,9 +159,15 @@ def same_question(one: str, other: str, *, golds_agree: bool) -> bool:
     return golds_agree or not (_holds(other, lost) and _holds(one, gained))
 
 
+class _Spelled(NamedTuple):
+    text: str
+    stretches: list[str]  # between its spaces
+
+
 @functools.lru_cache(maxsize=1_000)  # 5 MB: the pairs of one text come one after another
-def _stretches(text: str) -> list[str]:
-    return spelled(text).split()
+def _spelled(text: str) -> _Spelled:
+    plain = spelled(text)
+    return _Spelled(plain, plain.split())
 
 
 def _unlike(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
@@ -176,9 +184,9 @@ def _unlike(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
 
 def _holds(text: str, words: Iterable[str]) -> bool:
     """Whether one of `words` that is not a little one is a token of `text`; few texts have it among their letters at all."""
-    stretches = " ".join(_stretches(text))
-    wanted = [word for word in words if word not in _LITTLE and word in stretches]
-    return bool(wanted) and not set(tokens_of(stretches)).isdisjoint(wanted)
+    plain = _spelled(text).text
+    wanted = [word for word in words if word not in _LITTLE and word in plain]
+    return bool(wanted) and not set(tokens_of(plain)).isdisjoint(wanted)
 
 
 def _placed(found: Sequence[str]) -> list[str]:
@@ -196,9 +204,13 @@ def _differing(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
 def _shared(one: list[str], other: list[str]) -> tuple[int, int]:
     """How many items two lists both begin with, and of the rest both end with."""
     size = min(len(one), len(other))
-    start = next((at for at, (mine, theirs) in enumerate(zip(one, other, strict=False)) if mine != theirs), size)
-    end = next((at for at in range(size - start) if one[-1 - at] != other[-1 - at]), size - start)
-    return start, end
+    start = _first_unlike(one, other, size)
+    return start, _first_unlike(reversed(one), reversed(other), size - start)
+
+
+def _first_unlike(one: Iterable[str], other: Iterable[str], most: int) -> int:
+    """How many items the two begin with in common, `most` at most."""
+    return next(compress(range(most), map(ne, one, other)), most)
 
 
 def _apart(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
@@ -224,18 +236,21 @@ def _meaning(token: str) -> str:
 
 
 def _names(words: Collection[str], text: str) -> bool:
-    """Whether one of `words` names something in `text`. Where none is in capitals and there is no formula, it is not read."""
-    if words and ("$" in text or "\\(" in text or any(word.upper() in text for word in words if len(word) > 1)):
-        return not _symbols(text).isdisjoint(words)
-    return False
+    """Whether one of `words` names something in `text`: in capitals, or in mathematics."""
+    capitals = any(len(word) > 1 and word.upper() in text for word in words)
+    if capitals and not {name.lower() for name in _CAPITALS.findall(text)}.isdisjoint(words):
+        return True
+    return any(
+        not {run.lower() for run in _LETTERS.findall(formula)}.isdisjoint(words)
+        for formula in (_formulas(text) if words else ())
+        if any(word in formula.lower() for word in words) and not _PROSE.search(formula)
+    )
 
 
-def _symbols(text: str) -> set[str]:
-    """Letter runs that name something: in capitals, or in mathematics."""
-    plain = text.replace("\\$", " ").replace("\\(", "$").replace("\\)", "$")
-    formulas = (math for math in _MATH.findall(plain) if not _PROSE.search(math))
-    named = _CAPITALS.findall(text) + [run for math in formulas for run in _LETTERS.findall(math)]
-    return {name.lower() for name in named}
+def _formulas(text: str) -> list[str]:
+    if "\\" in text:
+        text = text.replace("\\$", " ").replace("\\(", "$").replace("\\)", "$")
+    return _MATH.findall(text) if "$" in text else []
 
 
 def _same_sentences(one: str, other: str, read: Callable[[Sequence[str]], list[str]]) -> bool:

@@ -58,7 +58,8 @@ _DEGREE = re.compile(r"\^ ?(?:\{ ?\\circ ?\}|\\circ)")
 _SHORT_FRACTION = re.compile(r"\\frac ?(\d)(\d)")
 _LONE_GROUP = re.compile(r"\{ ?([a-z]|\\[a-z]+|\d+(?:\.\d+)?) ?\}")
 # Not in tuples, sets and intervals, (1,000) to [1,000]; \( and \[ open mathematics.
-_THOUSANDS = re.compile(r"(?:(?<![\d.,({\[-])|(?<=\\[(\[]))(\d{1,3})((?:(?:,|\{,\}|,\\!)\d{3})+)(?![\d,])")
+# The look-behind comes after the first digit: a pattern that starts with one is tried at every character.
+_THOUSANDS = re.compile(r"\d(?:(?<![\d.,({\[-]\d)|(?<=\\[(\[]\d))\d{0,2}(?:(?:,|\{,\}|,\\!)\d{3})+(?![\d,])")
 _THOUSANDS_HINT = re.compile(r",(?:\\!|\})?\d{3}(?!\d)")  # starts with a fixed character, so it is found fast
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # no space divides these, so each character is a word
 # Most frequent first. A hyphen inside a word or before one is spelling, any other is a sign; ! and ' count only after a
@@ -69,7 +70,7 @@ _TOKEN = (
 )
 _ASCII_TOKENS = re.compile(_TOKEN % "[a-z]+", re.ASCII)
 _TOKENS = re.compile(_TOKEN % rf"[{_CJK}]|[^\W\d_{_CJK}]+")
-_APOSTROPHE = re.compile(r"(?<=[a-z][a-z])'")
+_APOSTROPHE = re.compile(r"'(?<=[a-z][a-z]')")
 _SPLIT_LETTERS = re.compile(r"(?<=\b[a-z]) (?=[a-z]\b)")
 
 
@@ -118,7 +119,9 @@ def spelled(text: str) -> str:
     """
     plain = _plain(text)
     if "{" in plain:
-        plain = _LONE_GROUP.sub(r" \1 ", _EMPTY_SCRIPT.sub("", plain))
+        if "{}" in plain or "{ }" in plain:
+            plain = _EMPTY_SCRIPT.sub("", plain)
+        plain = _LONE_GROUP.sub(r" \1 ", plain)
     return plain
 
 
