@@ -23,6 +23,7 @@ from curation.shingles import BLOCK_CHARACTERS, I64, U64, mix
 
 Bools = npt.NDArray[np.bool_]
 _PAIRS_AT_ONCE = 500  # 50 ms of second looks
+_CODES_AT_ONCE = 4_000_000  # of candidate pairs, found in several bands, before those found again are thrown out: 32 MB
 _WINDOW = 32  # in a larger LSH bucket a row is compared with so many before it, and with the bucket's first
 
 
@@ -135,10 +136,12 @@ def _candidates(found: Rows, rows: I64, how: Plan, workers: int) -> I64:
     rows = rows[_shared(found.deciding[rows])]
     together = mix(found.deciding[rows])
     keys = bands(found, rows, how, workers)
-    codes = np.zeros(0, np.int64)
+    codes, more = np.zeros(0, np.int64), [np.zeros(0, np.int64)]
     for band in range(how.bands):
         one, other = _bucket_pairs(mix(keys[:, band] + together))
-        codes = np.union1d(codes, (one * len(rows) + other)[one != other])
+        more.append((one * len(rows) + other)[one != other])
+        if band == how.bands - 1 or sum(map(len, more)) > _CODES_AT_ONCE:
+            codes, more = np.unique(np.concatenate([codes, *more])), []
     pairs: I64 = rows[np.stack(np.divmod(codes, max(len(rows), 1)), axis=1)]
     return pairs
 

@@ -45,10 +45,11 @@ RL = (
     *("gradient_checkpointing=false", "vllm_memory_share=0.1"),
 )
 MODES = {
-    "colocated": ("generation=vllm-colocate", "rollouts=15"),
-    "colocated, asleep while the student learns": ("generation=vllm-colocate", "vllm_sleep=true", "rollouts=15"),
-    "colocated, two stages": ("generation=vllm-colocate", "stages=[{rollouts: 8, max_completion_tokens: 48}, {rollouts: 8}]"),
+    "colocated, asleep while the student learns, two stages": (
+        *("generation=vllm-colocate", "vllm_sleep=true", "stages=[{rollouts: 8, max_completion_tokens: 48}, {rollouts: 8}]"),
+    ),
     "server": ("generation=vllm-server", f"vllm_server_url=http://localhost:{PORT}", "rollouts=15"),
+    "colocated": ("generation=vllm-colocate", "rollouts=15"),
 }
 
 

@@ -29,6 +29,7 @@ VOCABULARY = 151_936
 PROMPTS = 16  # a rollout: 128 completions, 262,144 tokens
 OURS = (
     *(f"prompts_per_rollout={PROMPTS}", "samples_per_prompt=8", "completions_per_pass=8", "gradient_checkpointing=false"),
+    "liger=true",
     *("rewards={repetition: {words: 1}}", "max_silent_groups=null", "max_truncated=null", "vllm_memory_share=0.3"),
 )
 
@@ -148,7 +149,7 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS)
     parser.add_argument("--student", type=Path, help=argparse.SUPPRESS)
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of ours, such as liger=true"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of ours, such as liger=false"
     )
     parser.add_argument("--rollouts", type=int, default=3)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
