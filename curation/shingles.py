@@ -35,7 +35,7 @@ class Hashed(NamedTuple):
 
 class Reading(NamedTuple):
     tokens: Hashed
-    letters: U64  # of each row, a sum over the characters of its tokens: equal where only spaces or places differ
+    letters: U64  # of each row, a sum over its letters and digits: equal where only spaces, signs or places differ
 
 
 class Hashes(dict[str, int]):
@@ -83,7 +83,7 @@ class Reader:
         return Reading(hashed(found, self.table), _letters(list(map("".join, found))))
 
     def _by_bytes(self, plain: Sequence[str]) -> Reading:
-        text = "\n".join(plain).encode("ascii")
+        text = "".join(f"{one}\n" for one in plain).encode("ascii")
         found = find(text)
         commands = found.kinds == COMMAND
         word = stretch_hashes(text, found.starts + commands, found.ends)
@@ -92,9 +92,9 @@ class Reader:
         at = _place(key, self.spread)
         hashes = np.where(self.keys[at] == key, self.values[at], hashes)
         firsts = np.concatenate([[0], np.cumsum([len(one) + 1 for one in plain])])
-        starts = np.searchsorted(found.starts, firsts)
-        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_OF_CHARACTER[np.frombuffer(text, np.uint8)], dtype=np.uint64)])
-        return Reading(Hashed(hashes, starts), row_sums(sums[found.ends] - sums[found.starts], starts))
+        codes = np.frombuffer(text, np.uint8).astype(np.intp)  # by an index of bytes numpy takes twice as long
+        letters = np.add.reduceat(_OF_CHARACTER[codes], firsts[:-1]) if plain else np.zeros(0, np.uint64)
+        return Reading(Hashed(hashes, np.searchsorted(found.starts, firsts)), letters)
 
 
 def _scattered(known: dict[int, int]) -> tuple[np.uint64, U64, U64]:
@@ -150,14 +150,15 @@ def _powers(base: int, count: int) -> U64:
 
 
 def _letters(words: Sequence[str]) -> U64:
-    """Of each word a sum over its characters but for backslashes."""
+    """Of each word a sum over its letters and digits."""
     lengths = np.fromiter(map(len, words), np.int64, len(words))
     characters = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     return row_sums(_of_characters(characters), np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def _of_characters(codes: U64) -> U64:
-    return np.where(codes == ord("\\"), np.uint64(0), mix(codes))
+    """0 for the signs of ASCII: among its signs not every one is part of a token, its letters and digits all are."""
+    return np.where(_IS_SIGN[np.minimum(codes, 128)], np.uint64(0), mix(codes))
 
 
 def hash_text(text: str) -> int:
@@ -239,4 +240,5 @@ def mix(values: U64) -> U64:
     return out
 
 
+_IS_SIGN = np.array([not chr(code).isalnum() for code in range(128)] + [False])
 _OF_CHARACTER = _of_characters(np.arange(256, dtype=np.uint64))
