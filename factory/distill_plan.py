@@ -10,7 +10,7 @@ from factory.distilling import DEEPSPEED, config_name, config_path
 from factory.tokenising import Examples, open_examples, tokenise
 from training.mfu import Lengths, lengths, peak_tflops, read_shape
 from training.plan import Hardware, options, plan_text, recommended
-from training.plan_files import write_launch_files
+from training.plan_files import GPUS_OF_A_HOST, hosts, write_launch_files
 from training.settings import load
 from training.sft_settings import SftSettings
 from training.students import find_student, open_student
@@ -46,12 +46,23 @@ def plan_student(where: str, student: str, config: str | None, assignments: Sequ
         said.append(f"{student} has no tokenizer: tokens are characters divided by {CHARACTERS_A_TOKEN}.")
     if best := recommended(found):
         path = write_launch_files(best.choice, folder, DEEPSPEED)
-        said.append(f"accelerate's configuration is in {path}; with these settings factory distill launches itself.")
+        said.append(f"accelerate's configuration is in {path}; {_how_to_start(best.choice.processes)}")
     return "\n".join(said)
+
+
+def _how_to_start(processes: int) -> str:
+    if hosts(processes) == 1:
+        return "with these settings factory distill launches itself."
+    return (
+        f"{processes} GPUs are {hosts(processes)} hosts of {GPUS_OF_A_HOST}, and factory distill launches itself on one alone: "
+        f"--gpus {GPUS_OF_A_HOST} plans for one."
+    )
 
 
 def _target(machine: Machine) -> Hardware:
     seen = hardware()
+    if machine.gpus or machine.memory_gib:  # another machine, with a host of its own
+        seen = seen._replace(host_gib=None)
     found = seen if seen.gpus else _UNSEEN
     return found._replace(gpus=machine.gpus or found.gpus, memory_gib=machine.memory_gib or found.memory_gib)
 

@@ -161,6 +161,23 @@ def test_a_batch_that_cannot_fit_is_refused_in_one_sentence() -> None:
     assert "does not fit this machine's 8 GiB, without a GPU" in refusal(Hardware(0, 8.0, 0.1))
 
 
+def test_what_is_offloaded_must_fit_the_host() -> None:
+    small, large = H100S._replace(host_gib=256.0), H100S._replace(host_gib=2_000.0)
+    assert on(large, LARGE, rows_per_step=128).strategy == "zero3-offload"
+    with pytest.raises(UserError, match="with zero3-offload alone, which keeps 549 GiB on the host, and that has 256"):
+        on(small, LARGE, rows_per_step=128)
+    unknown = plan_text(
+        LARGE, SftSettings(rows_per_step=128), H100S, options(LARGE, SftSettings(rows_per_step=128), H100S, ROWS), ROWS
+    )
+    assert unknown.endswith("the host needs 549 GiB for it")
+
+
+def test_more_gpus_than_a_host_has_are_several_hosts(tmp_path: Path) -> None:
+    path = write_launch_files(Choice("zero3", 16, True, True, 1, 512, 1), tmp_path, CONFIGS / "deepspeed")
+    written = yaml.safe_load(path.read_text())
+    assert (written["num_machines"], written["num_processes"]) == (2, 16)
+
+
 def test_settings_that_the_machine_cannot_follow_are_refused() -> None:
     cpu = Hardware(0, 64.0, 0.1)
     assert "strategy zero3 needs GPUs and torch sees none" in refusal(cpu, strategy="zero3")
@@ -181,7 +198,7 @@ def test_the_table_names_every_layout_and_what_to_set() -> None:
     assert {line.split()[0] for line in lines[2:-2]} == {"ddp", "zero2", "fsdp2", "zero3", "zero3-offload"}
     assert (
         lines[-1] == "Recommended: --set strategy=zero3-offload --set processes=8 --set gradient_checkpointing=true --set liger=on "
-        "--set head=tiled"
+        "--set head=tiled; the host needs 549 GiB for it"
     )
     single = plan_text(SMALL, SftSettings(), H200, options(SMALL, SftSettings(), H200, ROWS), ROWS).splitlines()
     assert [line.split()[1:4] for line in single[2:4]] == [["off", "on", "whole"], ["off", "on", "tiled"]] and len(single) == 10

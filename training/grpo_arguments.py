@@ -87,7 +87,7 @@ def _sampling(settings: GrpoSettings, engine: str, turn: Turn) -> dict[str, Any]
     }
     if engine == "transformers":
         return sampled
-    # Only tokens are read of the answers: their text, made anew with every token, would be for nothing. A server's API has no such key.
+    # Only tokens are read of the answers, and no text need be made of them. A server's API has no such key.
     unread = {"detokenize": False} if engine == "vllm-colocate" else {}
     corrected = settings.mismatch_correction != "none"
     return sampled | {

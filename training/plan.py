@@ -25,6 +25,7 @@ class Hardware(NamedTuple):
     gpus: int  # 0: the CPU trains, with the memory of the host
     memory_gib: float  # of one GPU
     peak_tflops: float  # dense bf16, of one GPU
+    host_gib: float | None = None  # of one host; None: not known, since the machine is only planned for
 
 
 class Option(NamedTuple):
@@ -142,7 +143,13 @@ def _option(shape: Shape, choice: Choice, settings: SftSettings, hardware: Hardw
     mfu *= (_CHECKPOINTED if choice.checkpointing else 1.0) * (1.0 if choice.liger else _WITHOUT_LIGER)
     work = settings.epochs * rows.tokens * flops_per_token(shape, rows.mean)
     hours = work / (choice.processes * hardware.peak_tflops * 1e12 * mfu) / 3600
-    return Option(choice, memory, memory.total <= usable(hardware, choice.processes), mfu, hours)
+    fits = memory.total <= usable(hardware, choice.processes) and not _beyond_host(memory, hardware)
+    return Option(choice, memory, fits, mfu, hours)
+
+
+def _beyond_host(memory: Memory, hardware: Hardware) -> bool:
+    """Whether what is offloaded is more than the host has; the CPU's own trainings are counted as a GPU's are."""
+    return hardware.gpus > 0 and hardware.host_gib is not None and memory.host > hardware.host_gib * GIB
 
 
 def usable(hardware: Hardware, processes: int) -> float:
@@ -156,6 +163,12 @@ def _does_not_fit(shape: Shape, found: list[Option], hardware: Hardware) -> str:
     size = f"{hardware.memory_gib:.0f} GiB"
     where = f"a GPU of {size}" if hardware.gpus else f"this machine's {size}, without a GPU"
     states = least.memory.weights + least.memory.optimizer + least.memory.gradients
+    if least.memory.total <= usable(hardware, least.choice.processes):  # then it is the host that is too small
+        return (
+            f"{parameters(shape) / 1e9:.1f}B parameters fit {hardware.gpus} GPUs of {size} with {least.choice.strategy} alone, which "
+            f"keeps {least.memory.host / GIB:.0f} GiB on the host, and that has {hardware.host_gib:.0f}: take more GPUs "
+            "(--plan --gpus N), or a smaller student"
+        )
     remedy = "take more GPUs (--plan --gpus N), or a smaller student"
     if states < usable(hardware, least.choice.processes) * 0.9:
         remedy = "lower rows_per_pass or max_length"
@@ -181,7 +194,8 @@ def plan_text(shape: Shape, settings: SftSettings, hardware: Hardware, found: li
     if best is None:
         return "\n".join([*lines, f"Nothing fits: {_does_not_fit(shape, found, hardware)}"])
     values = " ".join(f"--set {name}={value}" for name, value in assignments(best.choice).items())
-    return "\n".join([*lines, f"Recommended: {values}"])
+    host = f"; the host needs {best.memory.host / GIB:.0f} GiB for it" if best.memory.host else ""
+    return "\n".join([*lines, f"Recommended: {values}{host}"])
 
 
 def assignments(choice: Choice) -> dict[str, str]:

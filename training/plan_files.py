@@ -11,11 +11,14 @@ import yaml
 from curation.files import write_atomic
 from training.plan_memory import Choice
 
+GPUS_OF_A_HOST = 8
+
 
 def write_launch_files(choice: Choice, folder: Path, deepspeed: Path) -> Path:
     """Write `accelerate.yaml` for a choice, and `deepspeed.json` where it has one; `deepspeed` is the folder of ours.
 
-    `accelerate launch --config_file` takes it; one machine. Checkpointing, batch and precision of a ZeRO run come from the trainer.
+    `accelerate launch --config_file` takes it. For several hosts it wants --machine_rank and --main_process_ip beside it.
+    Checkpointing, batch and precision of a ZeRO run come from the trainer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "accelerate.yaml"
@@ -25,12 +28,17 @@ def write_launch_files(choice: Choice, folder: Path, deepspeed: Path) -> Path:
     return path
 
 
+def hosts(processes: int) -> int:
+    """Machines that so many GPUs are in, as they are usually built."""
+    return -(-processes // GPUS_OF_A_HOST)
+
+
 def accelerate_config(choice: Choice, folder: Path) -> dict[str, Any]:
     """accelerate 1.15's configuration; where it names a DeepSpeed file, it refuses to be given a precision or a batch beside it."""
     config: dict[str, Any] = {
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": "NO",
-        "num_machines": 1,
+        "num_machines": hosts(choice.processes),
         "machine_rank": 0,
         "num_processes": choice.processes,
         "main_training_function": "main",

@@ -13,10 +13,11 @@ CPU_PEAK = 0.05  # TFLOP/s a core in fp32, measured 0.03 to 0.08 with torch's ma
 
 
 def hardware() -> Hardware:
-    """The GPUs that are visible, the smallest memory among them counting; without one, the host's memory."""
+    """The GPUs that are visible, the smallest memory among them counting, and the host's memory; without a GPU that alone."""
     import torch
 
+    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     if not torch.cuda.is_available():
-        return Hardware(0, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, CPU_PEAK * (os.cpu_count() or 1))
+        return Hardware(0, host, CPU_PEAK * (os.cpu_count() or 1), host)
     found = [torch.cuda.get_device_properties(n) for n in range(torch.cuda.device_count())]
-    return Hardware(len(found), min(one.total_memory for one in found) / GIB, peak_tflops(found[0].name) or UNKNOWN_PEAK)
+    return Hardware(len(found), min(one.total_memory for one in found) / GIB, peak_tflops(found[0].name) or UNKNOWN_PEAK, host)
