@@ -165,8 +165,8 @@ def _does_not_fit(shape: Shape, found: list[Option], hardware: Hardware) -> str:
     states = least.memory.weights + least.memory.optimizer + least.memory.gradients
     if least.memory.total <= usable(hardware, least.choice.processes):  # then it is the host that is too small
         return (
-            f"{parameters(shape) / 1e9:.1f}B parameters fit {hardware.gpus} GPUs of {size} with {least.choice.strategy} alone, which "
-            f"keeps {least.memory.host / GIB:.0f} GiB on the host, and that has {hardware.host_gib:.0f}: take more GPUs "
+            f"{parameters(shape) / 1e9:.1f}B parameters fit {hardware.gpus} GPUs of {size} with {least.choice.strategy} alone, "
+            f"which keeps {least.memory.host / GIB:.0f} GiB on the host, and that has {hardware.host_gib:.0f}: take more GPUs "
             "(--plan --gpus N), or a smaller student"
         )
     remedy = "take more GPUs (--plan --gpus N), or a smaller student"
