@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from curation.files import write_atomic, write_table
 from curation.records import content_id
 from factory import pipeline
 from factory.pipeline import Build, Distill, Eval, Grpo, Make, Stage
+from factory.pipeline_training import Job, train
 from factory.steps import file_digest
 
 Facts = dict[str, Any]
@@ -105,15 +106,13 @@ def _height(file: Path) -> int:
 
 
 def _train(stage: Distill | Grpo, folder: Path, context: Context) -> Left:
-    from factory.distilling import MANIFEST, distill
-    from factory.reinforcing import grpo
+    from factory.distilling import MANIFEST
 
     listed = [stage.data] if isinstance(stage.data, str) else stage.data
     where = [placed(data, context) for data in listed]
     data = where[0] if len(where) == 1 else str(_together([Path(w) for w in where], folder.with_name(f"{folder.name}.data")))
-    train: Callable[..., Path] = distill if isinstance(stage, Distill) else grpo
     student, values = placed(stage.student, context), assignments(stage.set, context)
-    train(data, student, stage.config, values, runs=context.runs, out=folder, command=context.command)
+    train(Job(stage.does, data, student, stage.config, values, str(context.runs), str(folder), context.command))
     made = json.loads((folder / MANIFEST).read_text("utf-8"))["training"]
     shown = ("steps", "tokens", "first_loss", "last_loss", "first_reward", "last_reward")
     return Left(_model_digest(folder), {name: made[name] for name in shown if name in made})

@@ -1,0 +1,49 @@
+"""A training in a process of its own: which GPUs it sees, what it refuses, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from curation.errors import UserError
+from factory.pipeline_training import VISIBLE, Job, environment, follow
+
+
+@pytest.mark.parametrize(
+    ("does", "gpus", "visible", "expected"),
+    [
+        ("grpo", 8, None, {VISIBLE: "0"}),
+        ("grpo", 2, "2,3", {VISIBLE: "2"}),
+        ("grpo", 2, "GPU-5f6a, GPU-77aa", {VISIBLE: "GPU-5f6a"}),
+        ("grpo", 1, "3", {}),  # as it is
+        ("grpo", 1, None, {}),
+        ("distill", 8, None, {}),  # takes all of them
+    ],
+)
+def test_grpo_sees_the_first_gpu_alone(does: str, gpus: int, visible: str | None, expected: dict[str, str]) -> None:
+    assert environment(does, gpus, visible) == expected
+
+
+def test_the_process_has_the_variables_and_this_one_does_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VISIBLE, "2,3")
+    follow([sys.executable, "-c", f"import os; print('sees', os.environ['{VISIBLE}'])"], environment("grpo", 2, "2,3"))
+    assert capsys.readouterr().err == "sees 2\n" and os.environ[VISIBLE] == "2,3"
+
+
+def test_a_lost_process_says_so() -> None:
+    with pytest.raises(UserError, match=r"ended with status [0-9]+ and no word"):
+        follow([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"], {})
+
+
+@pytest.mark.slow
+def test_what_the_training_refuses_is_one_sentence_here(tmp_path: Path) -> None:
+    where = str(tmp_path / "none.jsonl")
+    job = Job("distill", where, "student", None, ["epochs=0"], str(tmp_path), str(tmp_path / "out"), "factory run")
+    with pytest.raises(UserError, match="--set: epochs: input should be greater than or equal to 1, got 0"):
+        follow([sys.executable, "-m", "factory.pipeline_training", json.dumps(job)], {})
