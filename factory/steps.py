@@ -21,6 +21,7 @@ from curation.records import canonical_json, content_id
 
 Facts = dict[str, Any]  # counts and reasons, JSON, the same every time the piece is done
 MARK = "step.json"
+RULES = "2"  # raised whenever a step gives other rows for the same rows and settings: what older rules left is done again
 
 
 class Piece(NamedTuple):
@@ -48,7 +49,7 @@ def once(
     `work` writes its files into the folder it is given and returns its facts. `stale` may refuse a finished piece, such as
     one in which requests failed, so that it is done again.
     """
-    key = content_id(name, settings, list(inputs))
+    key = _key(name, settings, inputs)
     final = store / f"{name}-{key}"
     if final.is_dir():
         piece = _read(name, key, final, reused=True)
@@ -73,13 +74,13 @@ def is_finished(
     store: Path, name: str, settings: object, inputs: Sequence[str], stale: Callable[[Facts], bool] = lambda facts: False
 ) -> bool:
     """Would `once` find this piece?"""
-    folder = store / f"{name}-{content_id(name, settings, list(inputs))}"
+    folder = store / f"{name}-{_key(name, settings, inputs)}"
     return folder.is_dir() and not stale(_read(name, "", folder, reused=True).facts)
 
 
 def find(store: Path, name: str, settings: object, inputs: Sequence[str]) -> Piece | None:
     """The piece that `once` would find, None where it would have to be done."""
-    folder = store / f"{name}-{content_id(name, settings, list(inputs))}"
+    folder = store / f"{name}-{_key(name, settings, inputs)}"
     return read_piece(folder) if folder.is_dir() else None
 
 
@@ -87,6 +88,10 @@ def read_piece(folder: Path) -> Piece:
     """The finished piece in a folder of the store."""
     name, _, key = folder.name.rpartition("-")
     return _read(name, key, folder, reused=True)
+
+
+def _key(name: str, settings: object, inputs: Sequence[str]) -> str:
+    return content_id(name, RULES, settings, list(inputs))
 
 
 def _finish(folder: Path, work: Callable[[Path], Facts], settings: object, inputs: Sequence[str]) -> None:

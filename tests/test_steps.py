@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from factory import steps
 from factory.steps import link, once, remove_abandoned
 
 
@@ -32,6 +33,14 @@ def test_other_settings_or_inputs_are_another_piece(tmp_path, settings, inputs):
     once(tmp_path, "step", {"x": 1}, ["in"], _write("a", done))
     once(tmp_path, "step", settings, inputs, _write("b", done))
     assert done == ["a", "b"]
+
+
+def test_what_other_rules_left_is_done_again(tmp_path, monkeypatch):
+    done = []
+    once(tmp_path, "step", {"x": 1}, ["in"], _write("old", done))
+    monkeypatch.setattr(steps, "RULES", "another")
+    assert not once(tmp_path, "step", {"x": 1}, ["in"], _write("new", done)).reused
+    assert done == ["old", "new"] and steps.find(tmp_path, "step", {"x": 1}, ["in"])
 
 
 def test_the_digest_is_of_the_content_and_not_of_the_key(tmp_path):
