@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,11 @@ from tiny_model import make_tiny_model
 
 from curation.errors import UserError
 from curation.files import read_yaml
-from curation.records import Trace
 from factory.build import build
 from factory.cli import cli
 from factory.comparing import read_result, result_table
 from factory.evaluating import evaluate
-from factory.forcing import Forcing, force
 from factory.recipe import CONFIGS, Changes, load_recipe
-from factory.sampling import Answer, Identity, Request, answered
 from factory.suites import Columns, load_suite, suite_names, suite_source
 from training.best import choice_values, handed_in
 
@@ -134,51 +130,6 @@ def test_best_of_n_hands_in_one_sample_chosen_without_the_gold() -> None:
     assert choice_values("repetition", texts, [9, 5, 1])[1] < 0
     assert handed_in([1.0, 3.0, 3.0, 9.0], [False, True, False, True], [True, True, True, False]) == 0.5
     assert handed_in([1.0], [True], [False]) == 0.0
-
-
-class Script:
-    """A model that says what is written for it, piece by piece, and what it was asked to go on from."""
-
-    def __init__(self, *pieces: tuple[str, str]) -> None:
-        self.pieces, self.seen = list(pieces), list[tuple[str, int | None]]()
-
-    def ask(self, due: list[Request]) -> Iterator[Trace]:
-        for request in due:
-            self.seen.append((request.prefix, request.max_tokens))
-            text, finish = self.pieces.pop(0)
-            identity = Identity(model="m", revision="", endpoint="", sampling={})
-            yield answered(request, identity, Answer(text, finish, completion_tokens=10))  # type: ignore[arg-type]
-
-
-def forced(how: Forcing, *pieces: tuple[str, str]) -> tuple[Trace, list[tuple[str, int | None]]]:
-    script = Script(*pieces)
-    (trace,) = force([Request("p", 0, ({"role": "user", "content": "?"},))], script.ask, how)
-    assert not script.pieces
-    return trace, script.seen
-
-
-def test_a_thought_that_ends_early_is_sent_on_with_wait() -> None:
-    first = ("<think>\none and one is 3\n</think>\n\n3", "stop")
-    trace, seen = forced(Forcing(1, None, 100), first, (", no: 2\n</think>\n\n2", "stop"))
-    assert seen == [("", 100), ("<think>\none and one is 3\nWait", 90)]
-    assert (trace.reasoning, trace.answer_text) == ("one and one is 3\nWait, no: 2", "2")
-    assert (trace.completion_tokens, trace.finish) == (20, "stop")
-
-
-def test_the_end_of_the_thinking_is_forced_at_its_budget() -> None:
-    trace, seen = forced(Forcing(0, 10, 40), ("<think>\nlet me see, and then", "length"), ("so 7", "stop"))
-    assert seen == [("", 10), ("<think>\nlet me see, and then\n</think>\n\n", 30)]
-    assert (trace.reasoning, trace.answer_text, trace.finish) == ("let me see, and then", "so 7", "stop")
-    waited, seen = forced(Forcing(5, 15, 40), ("<think>\na\n</think>\n\n1", "stop"), ("b", "length"), ("2", "stop"))
-    assert [prefix for prefix, _ in seen][1:] == ["<think>\na\nWait", "<think>\na\nWaitb\n</think>\n\n"]
-    assert (waited.reasoning, waited.answer_text) == ("a\nWaitb", "2")
-
-
-def test_what_has_no_thought_or_failed_is_left_as_it_is() -> None:
-    plain, seen = forced(Forcing(2, None, 100), ("just 4", "stop"))
-    assert (plain.reasoning, plain.answer_text, len(seen)) == (None, "just 4", 1)
-    cut, seen = forced(Forcing(2, None, 10), ("<think>\nand", "length"))
-    assert (cut.finish, len(seen)) == ("length", 1)
 
 
 @pytest.mark.slow
