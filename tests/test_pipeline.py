@@ -152,6 +152,14 @@ def test_r1_rewards_the_format_that_its_cold_start_teaches(stage: str) -> None:
     assert dict(zip(settings.rewards, points, strict=True)) == {"accuracy": 1.0, "thought": 1.0, "language": 1.0}
 
 
+@pytest.mark.parametrize("stage", ["reasoning-rl", "final-rl"])
+def test_r1s_clip_and_its_renewed_reference_take_effect(stage: str) -> None:
+    settings = GrpoSettings.model_validate(stage_of("r1", "1.5b", stage).set)
+    assert settings.completions_per_rollout == 8_192 and settings.steps_per_rollout == 16  # the ratio leaves 1 in 15 of them
+    assert settings.rollouts and settings.sync_ref_every_steps
+    assert settings.sync_ref_every_steps <= settings.rollouts * settings.steps_per_rollout / 2
+
+
 def test_a_run_ends_with_a_table_of_what_every_stage_gains(tmp_path: Path) -> None:
     gap = {"stage": "at-start", "method": "paired_bootstrap", "difference": 0.27, "interval": [0.225, 0.318], "p_value": 1e-4}
     first = {"file": "tiny.json", "questions": 150, "pass@1": 0.0, "interval": [0.0, 0.025], "against": None}
