@@ -7,6 +7,7 @@ answer stays: digits, signs, operators, brackets, primes, factorials. Every pass
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -18,27 +19,38 @@ def _pairs(listed: str) -> list[tuple[str, str]]:
     return list(zip(words[::2], words[1::2], strict=True))
 
 
-_NAMED = (  # a sign, then the LaTeX command that problem sets write for it
-    "≤ le ≥ ge ≠ ne ∞ infty √ sqrt ° circ ∈ in ∠ angle △ triangle → to … ldots ± pm ∑ sum ∫ int ≡ equiv ∪ cup ∩ cap "
+_NAMED = (  # a sign, then the LaTeX command that problem sets write for it, in lower case: \Rightarrow is read as \rightarrow
+    "≤ le ⩽ le ≦ le ≥ ge ⩾ ge ≧ ge ≠ ne ≪ ll ≫ gg ∞ infty √ sqrt ° circ ∘ circ ∠ angle △ triangle ∆ delta … ldots ⋯ ldots "
+    "⌊ lfloor ⌋ rfloor ⌈ lceil ⌉ rceil ⟨ langle ⟩ rangle ± pm ∓ mp ∑ sum ∏ prod ∫ int ∂ partial ∇ nabla ∝ propto "
+    "≡ equiv ≈ approx ≅ cong ≃ simeq ∼ sim ∥ parallel ∦ nparallel ⊥ perp ⟂ perp ∣ mid ∤ nmid ⊕ oplus ⊗ otimes "
+    "∈ in ∉ notin ∋ ni ∅ emptyset ∪ cup ∩ cap ∖ setminus ⊂ subset ⊆ subseteq ⊊ subsetneq ⊃ supset ⊇ supseteq "
+    "∀ forall ∃ exists ¬ neg ∧ wedge ∨ vee → rightarrow ⇒ rightarrow ← leftarrow ⇐ leftarrow ↔ leftrightarrow "
+    "⇔ leftrightarrow ↦ mapsto "
     "α alpha β beta γ gamma δ delta ε epsilon ζ zeta η eta θ theta κ kappa λ lambda μ mu ν nu ξ xi π pi ρ rho σ sigma "
     "τ tau φ phi χ chi ψ psi ω omega"
 )
 _SIGNS = str.maketrans(
     {
-        **{sup: f"^{digit}" for digit, sup in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
-        **{sub: f"_{digit}" for digit, sub in enumerate("₀₁₂₃₄₅₆₇₈₉")},
         **dict.fromkeys("‐‑‒–−", "-"),
         "—": " ",
         **dict.fromkeys("‘’ʼ′´", "'"),
         **dict.fromkeys("×·⋅∙∗", "*"),
         **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad", ""),
-        **{"÷": "/", "½": " 1/2 ", "⅓": " 1/3 ", "¼": " 1/4 ", "¾": " 3/4 "},
+        **{"″": "''", "‴": "'''", "÷": "/", "∕": "/", "∶": ":", "‖": "|"},
+        **{"½": " 1/2 ", "⅓": " 1/3 ", "¼": " 1/4 ", "¾": " 3/4 "},
     }
 )
-_COMMANDS = str.maketrans({sign: f"\\{name} " for sign, name in _pairs(_NAMED)} | {"⁄": "/"})
+_COMMANDS = str.maketrans({sign: f"\\{name} " for sign, name in _pairs(_NAMED)} | {"⁄": "/", "∛": "\\sqrt[3] ", "∜": "\\sqrt[4] "})
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"
+_LOWERED = "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ"
+_SCRIPT = re.compile(f"([{_RAISED}]+)|[{_LOWERED}]+")  # x¹⁰, 2ⁿ and x⁻¹, which NFKC turns into x10, 2n and x−1
+_ON_THE_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789+-=()abcdefghijklmnoprstuvwxyz0123456789+-=()aehijklmnoprstuvx")
 
 # Other names of one command; those that only set type or size have an empty name.
-_SAME = "leq le leqslant le geq ge geqslant ge neq ne dots ldots cdots ldots rightarrow to varphi phi varepsilon epsilon"
+_SAME = (
+    "leq le leqslant le geq ge geqslant ge neq ne dots ldots cdots ldots rightarrow to varphi phi varepsilon epsilon "
+    "land wedge lor vee lnot neg varnothing emptyset"
+)
 _AS_SIGN = "cdot * times * ast * div / lt < gt > mid | vert | lvert | rvert | lbrace { rbrace } colon :"
 _TYPE = """left right middle big bigl bigr bigg biggl biggr displaystyle textstyle scriptstyle limits nolimits quad qquad
  text textbf textit textrm textnormal mathrm mathbf mathit mathsf boldsymbol bm rm bf operatorname mbox hbox emph
@@ -69,9 +81,20 @@ _TOKEN = (
     r"|:(?<=\d:)(?=\d)|!(?<=[\d)]!)|!(?<=\b[a-z]!)|'(?<=[\w)']')"
 )
 _ASCII_TOKENS = re.compile(_TOKEN % "[a-z]+", re.ASCII)
-_TOKENS = re.compile(_TOKEN % rf"[{_CJK}]|[^\W\d_{_CJK}]+")
+_LAST_SIGN = 0x20000  # Unicode has signs in its first two planes; the rest is Chinese and for private use
 _APOSTROPHE = re.compile(r"'(?<=[a-z][a-z]')")
 _SPLIT_LETTERS = re.compile(r"(?<=\b[a-z]) (?=[a-z]\b)")
+
+
+@functools.cache  # 75 ms, and most sets are ASCII
+def _unicode_tokens() -> re.Pattern[str]:
+    """Signs without a LaTeX name are tokens of their own, whichever they are: currencies, arrows, boxes, fruit."""
+    signs = "".join(c for c in map(chr, range(0x80, _LAST_SIGN)) if unicodedata.category(c) in ("Sm", "Sc", "So"))
+    return re.compile(_TOKEN % rf"[{_CJK}]|[^\W\d_{_CJK}]+|[{signs}]")
+
+
+def _script(match: re.Match[str]) -> str:
+    return f"{'^' if match[1] else '_'}{{{match[0].translate(_ON_THE_LINE)}}}"
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -88,7 +111,7 @@ def _joined_digits(match: re.Match[str]) -> str:
 def _plain(text: str) -> str:
     """Lower case, one Unicode form, one LaTeX spelling; spaces and punctuation still as they came."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).casefold().translate(_COMMANDS)
+        text = unicodedata.normalize("NFKC", _SCRIPT.sub(_script, text.translate(_SIGNS))).casefold().translate(_COMMANDS)
     text = text.lower()
     if "," in text and _THOUSANDS_HINT.search(text):
         text = _THOUSANDS.sub(_joined_digits, text)
@@ -127,7 +150,7 @@ def spelled(text: str) -> str:
 
 def tokens_of(stretch: str) -> list[str]:
     """Tokens of a `spelled` text or of a part of it between spaces."""
-    return (_ASCII_TOKENS if stretch.isascii() else _TOKENS).findall(stretch)
+    return (_ASCII_TOKENS if stretch.isascii() else _unicode_tokens()).findall(stretch)
 
 
 def tokens(text: str) -> list[str]:

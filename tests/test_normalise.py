@@ -2,6 +2,7 @@ import time
 
 import pytest
 
+from curation.deciding import deciding
 from curation.normalise import is_word, join_tokens, normalise_question, tokens, words
 
 SAME = [
@@ -28,6 +29,15 @@ SAME = [
     ("ＦＵＬＬ ｗｉｄｔｈ", "full width"),
     ("Find \N{GREEK SMALL LETTER THETA}", r"find $\theta$"),
     (r"50\% of \$20", "50% of 20"),
+    ("⌊3.7⌋ + ⌈x⌉", r"$\lfloor 3.7 \rfloor + \lceil x\rceil$"),
+    ("p ∧ (q ∨ ¬p)", r"$p \land (q \lor \lnot p)$"),
+    ("∛8 − ∜x", r"$\sqrt[3]{8} - \sqrt[4]{x}$"),
+    ("3∣6, AB ∥ CD ⊥ EF", r"$3 \mid 6$, $AB \parallel CD \perp EF$"),
+    ("A ⊆ ∅ ⇔ ∀x ∉ A", r"$A \subseteq \varnothing \Leftrightarrow \forall x \notin A$"),
+    ("∏ Δ ⇒ ∂ ≈ ∼", r"$\prod \Delta \Rightarrow \partial \approx \sim$"),
+    ("x¹⁰ − aₙ₊₁ + 2ⁿ", "$x^{10} - a_{n+1} + 2^n$"),
+    ("f″(x⁻¹)", "$f''(x^{-1})$"),
+    ("I ❤️ it", "I ❤ it"),
 ]
 DIFFERENT = [
     ("3+4", "3-4"),
@@ -43,6 +53,21 @@ DIFFERENT = [
     ("the interval [-500,500]", "the interval [-500500]"),
     ("(2+3)*4", "2+3*4"),
     ("x < 3", "x > 3"),
+    ("⌊3.7⌋", "⌈3.7⌉"),
+    ("p ∧ q", "p ∨ q"),
+    ("A ⊂ B", "A ⊃ B"),
+    ("AB ∥ CD", "AB ⊥ CD"),
+    ("∀x", "∃x"),
+    ("¬p", "p"),
+    ("∛8", "8"),
+    ("3 ∣ 6", "3 ∤ 6"),
+    ("a ⊕ b", "a ⊗ b"),
+    ("a ⋈ b", "a ⊲ b"),
+    ("🍎 + 🍎", "🍌 + 🍌"),
+    ("£5", "€5"),
+    ("2ⁿ", "2n"),
+    ("x⁻¹", "x¹"),
+    ("f″(x)", "f(x)"),
 ]
 
 
@@ -70,6 +95,11 @@ def test_words_are_numbers_letters_and_command_names() -> None:
         "x",
         "1",
     ]
+
+
+def test_an_unnamed_sign_decides_and_an_accent_alone_does_not() -> None:
+    assert tokens("⌊x⌋ ⋈ 🍎´ ¨") == ["\\lfloor", "x", "\\rfloor", "⋈", "🍎"]
+    assert deciding(tokens("How much is 🍎 + 3 ⋈ 4 ?")) == ["🍎", "+", "3", "⋈", "4"]
 
 
 def test_characters_of_scripts_without_spaces_are_words() -> None:
