@@ -11,6 +11,8 @@ from typing import Any
 
 import polars as pl
 
+from curation.difficulty import of_models, read_table
+from curation.difficulty import of_models, read_table
 from curation.errors import UserError
 from curation.features import FEATURES, WORDS, trace_features
 from curation.selection import Selection
@@ -80,12 +82,10 @@ def apply(rule: Select, table: pl.DataFrame, difficulty: Piece) -> Selection:
 
 
 def _s1k(rule: SelectS1k, table: pl.DataFrame, difficulty: Piece) -> Selection:
-    measured = _rates(rule, difficulty).select("problem_id", "correct", "judged")
-    easy = pl.when(pl.col("judged") > 0).then(pl.col("correct") > 0).alias("easy")
     right = pl.when(pl.col("outcome") == "undetermined").then(None).otherwise(pl.col("outcome") == "correct").alias("correct")
     labels = _label(table, rule.domain).alias("domain"), _label(table, rule.source).alias("source")
     known = table.with_columns(*labels, pl.col("thinking").alias("length"))
-    known = known.join(measured, on="problem_id", how="left", maintain_order="left").with_columns(easy).with_columns(right)
+    known = known.join(_easy(rule, difficulty), on="problem_id", how="left", maintain_order="left").with_columns(right)
     return s1k(
         known,
         size=rule.size,
@@ -97,7 +97,18 @@ def _s1k(rule: SelectS1k, table: pl.DataFrame, difficulty: Piece) -> Selection:
     )
 
 
-def _rates(rule: SelectS1k | SelectPassRate | SelectMixture, difficulty: Piece) -> pl.DataFrame:
+def _easy(rule: SelectS1k, difficulty: Piece) -> pl.DataFrame:
+    """problem_id and easy, whether a model solves it; only problems judged for every model, as s1 drops a row without a grade."""
+    table = read_table(Path(rule.table)) if rule.table else pl.read_parquet(difficulty.folder / "difficulty.parquet")
+    listed = table.select(pl.format("{}@{}", "model", "revision")).unique().to_series().sort().to_list()
+    models = (rule.models or listed) if table.height else []
+    each = [of_models(table, [model]).filter(pl.col("judged") > 0) for model in models]
+    judged = pl.concat(each or [of_models(table, [])]).group_by("problem_id")
+    counted = judged.agg(pl.len().alias("models"), (pl.col("correct") > 0).any().alias("easy"))
+    return counted.filter(pl.col("models") == len(models)).select("problem_id", "easy")
+
+
+def _rates(rule: SelectPassRate | SelectMixture, difficulty: Piece) -> pl.DataFrame:
     return rates(rule.table, rule.models) if rule.table else own_rates(difficulty, rule.models)
 
 
