@@ -12,7 +12,6 @@ from typing import Any
 import polars as pl
 
 from curation.difficulty import of_models, read_table
-from curation.difficulty import of_models, read_table
 from curation.errors import UserError
 from curation.features import FEATURES, WORDS, trace_features
 from curation.selection import Selection
