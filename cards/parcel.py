@@ -25,6 +25,7 @@ from curation.errors import UserError
 _EVIDENCE = (
     "contamination.parquet",
     "duplicates.parquet",
+    "trace_duplicates.parquet",
     "audit.parquet",
     "difficulty.parquet",
     "labels.parquet",

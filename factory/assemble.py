@@ -15,6 +15,7 @@ from cards.view.report import write_report
 from curation.files import read_ahead, write_atomic
 from curation.records import Problem, Trace, content_id, schema
 from factory.by_source import Published, by_source
+from factory.cleaning import PAIRS
 from factory.ledger import Count, total
 from factory.manifest import manifest
 from factory.recipe import Recipe
@@ -88,17 +89,19 @@ def _link(folder: Path, pieces: Pieces, rejected: Piece, examples: Published) ->
     link(evidence.folder / "contamination.parquet", folder / "contamination.parquet")
     repeats = next(p for p in pieces.cleaning if p.name == "duplicates")
     link(repeats.folder / "duplicates.parquet", folder / "duplicates.parquet")
+    _link_or_remove(rejected, "trace_duplicates.parquet", folder)
     link(pieces.difficulty.folder / "difficulty.parquet", folder / "difficulty.parquet")
-    labels = next((p for p in pieces.cleaning if p.name == "labels"), None)
-    if labels:
-        link(labels.folder / "labels.parquet", folder / "labels.parquet")
-    else:
-        (folder / "labels.parquet").unlink(missing_ok=True)  # an earlier build's, in a folder named with --out
-    if pieces.selected:
-        link(pieces.selected.folder / "selection.json", folder / "selection.json")
-    else:
-        (folder / "selection.json").unlink(missing_ok=True)  # an earlier build's, in a folder named with --out
+    _link_or_remove(next((p for p in pieces.cleaning if p.name == "labels"), None), "labels.parquet", folder)
+    _link_or_remove(pieces.selected, "selection.json", folder)
     link(pieces.audit.folder / "audit.parquet", folder / "audit.parquet")
+
+
+def _link_or_remove(piece: Piece | None, name: str, folder: Path) -> None:
+    """A file that not every build has; an earlier build may have left its own in a folder named with --out."""
+    if piece and (piece.folder / name).is_file():
+        link(piece.folder / name, folder / name)
+    else:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _example_files(pieces: Pieces) -> Sequence[Path]:
@@ -113,10 +116,11 @@ def _example_files(pieces: Pieces) -> Sequence[Path]:
 
 
 def _rejected(store: Path, pieces: Pieces) -> Piece:
-    """Every dropped row of the build in two tables, streamed shard by shard."""
+    """Every dropped row of the build in two tables, streamed shard by shard; and the pairs of traces that repeat each other."""
     problems = [p.folder / "rejected.parquet" for p in pieces.cleaning]
     problems += [j.examples.folder / "problems.parquet" for j in pieces.judged]
     traces = [j.examples.folder / "traces.parquet" for j in pieces.judged]
+    repeated = [file for j in pieces.judged if (file := j.examples.folder / "pairs.parquet").is_file()]
     if pieces.selected:
         problems += sorted(pieces.selected.folder.glob("problems-*.parquet"))
         traces += sorted(pieces.selected.folder.glob("traces-*.parquet"))
@@ -126,6 +130,8 @@ def _rejected(store: Path, pieces: Pieces) -> Piece:
     def work(folder: Path) -> Facts:
         _concatenate(problems, folder / "problems.parquet", {**schema(Problem), **_REASONS})
         _concatenate(traces, folder / "traces.parquet", {**schema(Trace), **_REASONS})
+        if repeated:
+            _concatenate(repeated, folder / "trace_duplicates.parquet", PAIRS)
         return {}
 
     return once(store, "rejected", [], [p.digest for p in all_pieces(pieces)], work)

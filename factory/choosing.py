@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -14,6 +14,7 @@ from curation.records import Problem, Trace, content_id
 from curation.selection.per_problem import preference
 from curation.thinking import JOINED, join_thinking
 from curation.trace_filters import trace_filter
+from factory.cleaning import PAIRS
 from factory.judging import is_correct, table_of, traces_of
 from factory.ledger import count
 from factory.rules import Choose
@@ -60,7 +61,11 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
         of_problem: dict[str, list[Trace]] = {p.id: [] for p in problems}
         for t in found:
             of_problem[t.problem_id].append(t)
-        why = {t.id: reason for p in problems for t, reason in _reasons(p, of_problem[p.id], judged, how)}
+        decided = [_decide(p, of_problem[p.id], judged, how) for p in problems]
+        why = {trace: reason for one in decided for trace, reason in one.why.items()}
+        if how.near_duplicates is not None:
+            pairs = [pair for one in decided for pair in one.repeated]
+            write_table(pl.DataFrame(pairs, schema=PAIRS, orient="row"), folder / "pairs.parquet")
         examples = [_example(p, t, of_problem[p.id], judged) for p in problems for t in of_problem[p.id] if why[t.id] is None]
         write_table(_with_texts(examples, found, every), folder / "examples.parquet")
         reasons = [why[t.id] for t in found]
@@ -79,18 +84,25 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
 Why = tuple[str, str, str]  # step, reason and detail of a trace that is not an example
 
 
-def _reasons(problem: Problem, traces: Sequence[Trace], judged: dict[str, Any], how: Choose) -> list[tuple[Trace, Why | None]]:
-    """Each trace of a problem with why it is no example; None for those that are."""
+class _Decided(NamedTuple):
+    why: dict[str, Why | None]  # of each trace of a problem why it is no example; None for those that are
+    repeated: list[tuple[str, str, str, float]]  # rows of PAIRS
+
+
+def _decide(problem: Problem, traces: Sequence[Trace], judged: dict[str, Any], how: Choose) -> _Decided:
     why = {t.id: _unfit(problem, t, judged[t.id], how) for t in traces}
+    repeated = []
     fit = ordered([t for t in traces if why[t.id] is None], how)
     if how.near_duplicates is not None:
         texts = [join_thinking(t.reasoning, t.answer_text) for t in fit]
         for t, match in zip(fit, repeated_traces(texts, [problem.id] * len(fit), how.near_duplicates), strict=True):
             if match:
-                why[t.id] = "choose", "near_duplicate_trace", f"of {fit[match.earlier].id}, Jaccard {match.similarity:.3f}"
+                kept = fit[match.earlier].id
+                why[t.id] = "choose", "near_duplicate_trace", f"of {kept}, Jaccard {match.similarity:.3f}"
+                repeated.append((kept, t.id, "near", match.similarity))
     for t in [t for t in fit if why[t.id] is None][how.per_problem :]:
         why[t.id] = "choose", "not_chosen", ""
-    return [(t, why[t.id]) for t in traces]
+    return _Decided(why, repeated)
 
 
 def _unfit(problem: Problem, trace: Trace, row: dict[str, Any], how: Choose) -> Why | None:

@@ -3,6 +3,7 @@
 runs/<recipe>-<hash>/  README.md  recipe.json  manifest.json  funnel.json
                        problems/  traces/  verdicts/  dataset/  rejected/
                        contamination.parquet  audit.parquet  duplicates.parquet  difficulty.parquet  selection.json
+                       trace_duplicates.parquet  labels.parquet, where a recipe asks for them
 runs/.steps/           finished pieces of work, shared by all runs beside them (factory.steps)
 runs/.samples/         every sample paid for, shared likewise (factory.journal)
 """
