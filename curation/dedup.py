@@ -8,7 +8,7 @@ agreement is an equivalence, so it joins the LSH key, and the thousand twins of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -32,18 +32,38 @@ class Match(NamedTuple):
     similarity: float  # Jaccard similarity of the two rows' shingle sets, in [0, 1]
 
 
-def exact_duplicates(texts: Sequence[str], found: Rows | None = None) -> list[int | None]:
-    """For each row the index of the first row with the same normalised text, None for the first of its kind.
+def exact_duplicates(
+    texts: Sequence[str], golds: Sequence[str | None] | None = None, *, found: Rows | None = None
+) -> list[int | None]:
+    """For each row the index of the first row of the same normalised text and gold, None for the first of its kind.
 
-    Texts without any token (only punctuation) are compared as they are. With `found`, the texts as numbers (read_rows), only those
-    are normalised that have all their letters in common with another: the result is the same.
+    None agrees with any gold: such a row goes with the first gold that its text has. Texts without any token (only punctuation) are
+    compared as they are. With `found`, the texts as numbers (read_rows), only those are normalised that have all their letters in
+    common with another: the result is the same.
     """
-    matches: list[int | None] = [None] * len(texts)
-    first: dict[str, int] = {}
+    same: dict[str, list[int]] = {}
     for row in range(len(texts)) if found is None else _shared(found.letters).tolist():
-        earliest = first.setdefault(normalise_question(texts[row]) or f"\0{texts[row]}", row)
-        matches[row] = None if earliest == row else earliest
+        same.setdefault(normalise_question(texts[row]) or f"\0{texts[row]}", []).append(row)
+    matches: list[int | None] = [None] * len(texts)
+    for rows in same.values():
+        for group in _of_one_gold(rows, golds) if golds and len(rows) > 1 else [rows]:
+            for row in group[1:]:
+                matches[row] = group[0]
     return matches
+
+
+def _of_one_gold(rows: list[int], golds: Sequence[str | None]) -> Iterable[list[int]]:
+    """Rows of one text by their golds; those without are of the first that there is."""
+    known = [None if (gold := golds[row]) is None else _gold(gold) for row in rows]
+    first = next((gold for gold in known if gold is not None), "")
+    groups: dict[str, list[int]] = {}
+    for row, gold in zip(rows, known, strict=True):
+        groups.setdefault(first if gold is None else gold, []).append(row)
+    return groups.values()
+
+
+def _gold(gold: str) -> str:
+    return normalise_question(gold) or gold
 
 
 def _shared(values: U64) -> I64:
@@ -112,7 +132,7 @@ def _gold_numbers(golds: Sequence[str | None] | None, rows: int) -> I64:
     if golds is None:
         return np.zeros(rows, np.int64)
     seen: dict[str, int] = {}
-    return np.array([0 if g is None else seen.setdefault(normalise_question(g) or g, len(seen) + 1) for g in golds], np.int64)
+    return np.array([0 if g is None else seen.setdefault(_gold(g), len(seen) + 1) for g in golds], np.int64)
 
 
 def _equal(found: Rows, answers: I64) -> tuple[I64, I64]:

@@ -134,7 +134,7 @@ def _repeats(
                 found[row] = method, match._replace(earlier=rows[match.earlier])
 
     if clean.exact_duplicates:
-        exact = exact_duplicates(prompts, words)
+        exact = exact_duplicates(prompts, golds, found=words)
         note("exact", list(range(len(prompts))), [None if e is None else Match(e, 1.0) for e in exact])
     if clean.near_duplicates is not None and words is not None:
         left = [row for row, match in enumerate(found) if match is None]

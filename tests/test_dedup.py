@@ -23,6 +23,22 @@ def test_exact_duplicates_point_to_the_first_of_their_kind() -> None:
     assert exact_duplicates(texts) == [None, None, 0, 0, None, None, 4, None]
 
 
+@pytest.mark.parametrize(
+    ("golds", "wanted"),
+    [
+        (["4", "5", "$4$", "5"], [None, None, 0, 1]),
+        (["4", None, "5", None], [None, 0, None, 0]),
+        ([None, "4", "5", "4"], [None, 0, None, 0]),  # a row without a gold goes with one of them, and joins no two
+        ([None, None, None, "4"], [None, 0, 0, 0]),
+        (["!", "?", None, "!"], [None, None, 0, 0]),
+    ],
+)
+def test_golds_that_differ_keep_both_even_of_one_text(golds: list[str | None], wanted: list[int | None]) -> None:
+    texts = ["2+2", "$2 + 2$", "2+2", "2 + 2"]
+    assert exact_duplicates(texts, golds) == wanted
+    assert exact_duplicates([*texts, "3"], [*golds, "4"], found=read_rows([*texts, "3"])) == [*wanted, None]
+
+
 def test_a_near_duplicate_points_to_the_first_and_carries_the_true_similarity() -> None:
     one = "the cat sat on the mat and looked at the dog"
     texts = ["something else entirely is written here", one, one + " today"]
@@ -157,7 +173,7 @@ def test_processes_do_not_change_the_result() -> None:
 def test_texts_that_were_read_before_in_parts_give_the_same_duplicates() -> None:
     texts = ["$x y$ is 3", "xy is 3", ".", "!", ".", *(f"{word} pears cost 5 dollars at the old market in town" for word in "abcb")]
     found = join_rows([read_rows(texts[:4]), read_rows(texts[4:])])
-    exact = exact_duplicates(texts, found)
+    exact = exact_duplicates(texts, found=found)
     assert exact == exact_duplicates(texts) == [None, 0, None, None, 2, None, None, None, 6]
     left = [row for row, match in enumerate(exact) if match is None]
     rest = [texts[row] for row in left]
