@@ -12,6 +12,7 @@ from cards.public import public_text
 from cards.run_facts import RunFacts
 
 PICTURE = "funnel.svg"  # beside the card
+_OF_RULE = {"coverage": ("ngram", "min_coverage"), "ngram": ("ngram",), "verbatim": ("ngram",), "fuzzy": ("fuzzy_ratio",)}
 
 
 def funnel(facts: RunFacts) -> str:
@@ -40,7 +41,7 @@ def decontamination(facts: RunFacts) -> str:
     rows = [[code(b["name"]), number(b["questions"]), code(b["revision"] or "")] for b in benchmarks]
     clean = facts.recipe["clean"]
     more = ("neighbours", "semantic_model") if clean.get("neighbours") else ()
-    settings = {k: v for k, v in clean.items() if k in ("rule", "ngram", *more)}
+    settings = {k: v for k, v in clean.items() if k in ("rule", *_OF_RULE[clean["rule"]], *more)}
     return "\n\n".join(
         [
             f"Every problem was compared with every question of these benchmarks, rule {code(json.dumps(settings))}:",
@@ -61,7 +62,9 @@ def _pairs(matches: pl.DataFrame | None, in_set: int, limit: int = 10) -> str:
             text(r["prompt"]),
             code(f"{r['benchmark']} {r['benchmark_index']}"),
             text(r["question"]),
+            code(r["method"]),
             code(r["rule"]),
+            f"{r['threshold']:.2f}",
             f"{r['score']:.2f}",
         ]
         for r in head.iter_rows(named=True)
@@ -70,7 +73,7 @@ def _pairs(matches: pl.DataFrame | None, in_set: int, limit: int = 10) -> str:
         [
             f"**{number(found)}** problems matched, in {number(matches.height)} pairs; {left}. All pairs are in "
             f"`contamination.parquet`; {'the closest ten' if matches.height > limit else 'these'}:",
-            table(["problem", "benchmark", "its question", "rule", "score"], rows, right=(4,)),
+            table(["problem", "benchmark", "its question", "method", "rule", "threshold", "score"], rows, right=(5, 6)),
         ]
     )
 

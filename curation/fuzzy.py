@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from curation.benchmarks import Benchmark
-from curation.decontaminate import Hit
+from curation.decontaminate import Hit, together
 
 _BLOCK_ROWS = 256  # of nearly one length, since rows go by their length
 RATIO = 95.0
@@ -21,8 +21,8 @@ RATIO = 95.0
 def fuzzy_contamination(texts: Sequence[str], benchmarks: Sequence[Benchmark], *, ratio: float = RATIO) -> list[Hit | None]:
     """For each row the benchmark question with the highest ratio, if that is at least `ratio` (0 to 100); None for a clean row.
 
-    The hit's score is the ratio divided by 100 and its overlap the question. Ties go to the question that comes first. Time grows
-    with the pairs of a row and a question whose lengths allow the ratio.
+    The hit's score is the ratio divided by 100 and its overlap the question. Ties go to the question that comes first; `also` has
+    the best of each other benchmark. Time grows with the pairs of a row and a question whose lengths allow the ratio.
     """
     names = [(b.name, number) for b in benchmarks for number in range(len(b.questions))]
     questions = [question for b in benchmarks for question in b.questions]
@@ -31,7 +31,7 @@ def fuzzy_contamination(texts: Sequence[str], benchmarks: Sequence[Benchmark], *
     lengths = [len(question) for question in ranked]
     # A ratio is at most twice the shorter length over the sum: at 95 the lengths differ by less than a tenth.
     shortest = ratio / (200 - ratio)
-    hits: list[Hit | None] = [None] * len(texts)
+    found: list[tuple[int, Hit]] = []
     rows = sorted(range(len(texts)), key=lambda row: len(texts[row]))
     for start in range(0, len(rows), _BLOCK_ROWS):
         block = rows[start : start + _BLOCK_ROWS]
@@ -39,17 +39,18 @@ def fuzzy_contamination(texts: Sequence[str], benchmarks: Sequence[Benchmark], *
         last = bisect_right(lengths, len(texts[block[-1]]) / shortest + 1)
         for row, place, score in _closest([texts[row] for row in block], ranked[first:last], order[first:last], ratio):
             name, number = names[place]
-            hits[block[row]] = Hit(name, number, questions[place], "fuzzy", questions[place], score / 100)
-    return hits
+            found.append((block[row], Hit(name, number, questions[place], "fuzzy", questions[place], score / 100)))
+    return together(found, len(texts))
 
 
 def _closest(block: list[str], ranked: list[str], order: list[int], ratio: float) -> Iterator[tuple[int, int, float]]:
-    """(row of the block, question, ratio) of each row that has one; of several alike the question that comes first."""
+    """(row of the block, question, ratio) of each row's questions from the best on; of several alike the first comes first."""
     from rapidfuzz import fuzz, process
 
     if not ranked:
         return
     scores = process.cdist(block, ranked, scorer=fuzz.ratio, score_cutoff=ratio, dtype=np.float32, workers=-1)
     for row in np.flatnonzero(scores.max(axis=1) >= ratio).tolist():
-        best = float(scores[row].max())
-        yield row, min(order[at] for at in np.flatnonzero(scores[row] == best).tolist()), best
+        near = [(-float(scores[row, at]), order[at]) for at in np.flatnonzero(scores[row] >= ratio).tolist()]
+        for score, place in sorted(near):
+            yield row, place, -score

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from curation.benchmarks import Benchmark
 from curation.deciding import deciding
-from curation.decontaminate import Hit
+from curation.decontaminate import Hit, Rule, together
 from curation.normalise import tokens
 from curation.vectors import vectors_of
 
@@ -26,14 +28,15 @@ def neighbours(
     """For each row the nearest benchmark question with the same numbers, if their cosine is at least `threshold`; None if clean.
 
     `model` is an embedding model by name or folder; without one both sides get hashed TF-IDF with SVD, fitted on them together.
-    The hit's rule is "embedding" or "tfidf", its score the cosine, its overlap empty. Ties go to the question that comes first.
+    The hit's rule is "embedding" or "tfidf", its score the cosine, its overlap empty. Ties go to the question that comes first;
+    `also` has the nearest of each other benchmark.
     """
     names = [(b.name, number) for b in benchmarks for number in range(len(b.questions))]
     questions = [question for b in benchmarks for question in b.questions]
-    hits: list[Hit | None] = [None] * len(texts)
+    found: list[tuple[int, Hit]] = []
     entries, rows = _by_numbers(questions), _by_numbers(texts)
     if not entries.keys() & rows.keys():
-        return hits
+        return together(found, len(texts))
     vectors = vectors_of([*questions, *texts], model)
     known, mine = vectors[: len(questions)], vectors[len(questions) :]
     for numbers in entries.keys() & rows.keys():
@@ -41,12 +44,13 @@ def neighbours(
         for start in range(0, len(rows[numbers]), _BLOCK_ROWS):
             block = rows[numbers][start : start + _BLOCK_ROWS]
             likeness = mine[block] @ known[some].T
-            for row, place, score in zip(block, likeness.argmax(axis=1).tolist(), likeness.max(axis=1).tolist(), strict=True):
-                if score >= threshold:
-                    entry = some[place]
-                    name, number = names[entry]
-                    hits[row] = Hit(name, number, questions[entry], "embedding" if model else "tfidf", "", min(score, 1.0))
-    return hits
+            at, place = np.nonzero(likeness >= threshold)
+            close = zip((-likeness[at, place]).tolist(), at.tolist(), place.tolist(), strict=True)
+            for score, one, other in sorted(close):
+                name, number = names[some[other]]
+                rule: Rule = "embedding" if model else "tfidf"
+                found.append((block[one], Hit(name, number, questions[some[other]], rule, "", min(-score, 1.0))))
+    return together(found, len(texts))
 
 
 def _by_numbers(texts: Sequence[str]) -> dict[tuple[str, ...], list[int]]:

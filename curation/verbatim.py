@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curation.benchmarks import Benchmark
-from curation.decontaminate import Hit
+from curation.decontaminate import Hit, together
 from curation.overlap import Sieve, places, sieve
 from curation.processes import in_order
 from curation.shingles import BLOCK_CHARACTERS, I64, U64, blocks, mix, stretch_hashes
@@ -41,23 +41,23 @@ def verbatim_contamination(
 ) -> list[Hit | None]:
     """For each row the first question that shares its first shared run of `n` words, None for a clean row.
 
-    The hit's overlap is that run; the score is 1.0, since the rule knows no more or less.
+    The hit's overlap is that run; the score is 1.0, since the rule knows no more or less. `also` has, of each other benchmark, the
+    first question that shares a run.
     """
-    owner: dict[str, tuple[Benchmark, int]] = {}
+    owners: dict[str, dict[str, tuple[Benchmark, int]]] = {}  # of a run, the first of each benchmark
     for bench in benchmarks:
         for number, question in enumerate(bench.questions):
             for run in _worded(_line(question), n):
-                owner.setdefault(run, (bench, number))
-    known = sieve(_hashed("\n".join(owner).encode("utf-8", "surrogatepass"), n).hashes)
-    hits: list[Hit | None] = [None] * len(texts)
+                owners.setdefault(run, {}).setdefault(bench.name, (bench, number))
+    known = sieve(_hashed("\n".join(owners).encode("utf-8", "surrogatepass"), n).hashes)
+    shared: list[tuple[int, Hit]] = []
     firsts = (first for first, _ in blocks(texts, block_characters))
     found = in_order(functools.partial(_found, known=known, n=n), (block for _, block in blocks(texts, block_characters)), workers)
     for first, runs in zip(firsts, found, strict=True):
         for row, run in runs:
-            if run in owner and hits[first + row] is None:
-                bench, number = owner[run]
-                hits[first + row] = Hit(bench.name, number, bench.questions[number], "ngram", run, 1.0)
-    return hits
+            for bench, number in owners.get(run, {}).values():
+                shared.append((first + row, Hit(bench.name, number, bench.questions[number], "ngram", run, 1.0)))
+    return together(shared, len(texts))
 
 
 def _line(text: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from curation.benchmarks import Benchmark
-from curation.decontaminate import Hit, contamination
+from curation.decontaminate import Hit, contamination, together
 from curation.dedup import Match, exact_duplicates, near_duplicates
 from curation.dedup_semantic import semantic_duplicates
 from curation.errors import UserError
@@ -32,6 +32,7 @@ from curation.records import Problem, from_frame, to_frame
 from curation.sources import Refused
 from curation.verbatim import verbatim_contamination
 from curation.verify import check_golds, verifier_versions
+from factory.evidence import pairs, write_evidence
 from factory.ledger import settle
 from factory.measuring import rates, table_digest
 from factory.problems import benchmark_digests, load_benchmark, open_source
@@ -158,7 +159,8 @@ def by_words(clean: Clean) -> bool:
 
 def rule_of(clean: Clean) -> dict[str, Any]:
     """What decides which benchmark questions a row is found to hold."""
-    return clean.model_dump(include={"rule", "ngram", "fuzzy_ratio"}) | {"benchmarks": benchmark_digests(clean.benchmarks)}
+    names = {"rule", "ngram", "min_coverage", "fuzzy_ratio"}
+    return clean.model_dump(include=names) | {"benchmarks": benchmark_digests(clean.benchmarks)}
 
 
 def decontaminate(store: Path, clean: Clean, source: Piece, workers: int = 1, scan: Scan = nowhere) -> Piece:
@@ -173,11 +175,11 @@ def decontaminate(store: Path, clean: Clean, source: Piece, workers: int = 1, sc
             from curation.neighbours import neighbours
 
             near = neighbours(texts, benchmarks, threshold=clean.neighbours, model=clean.semantic_model)
-            hits = [hit or other for hit, other in zip(hits, near, strict=True)]
+            hits = together(itertools.chain(pairs(hits), pairs(near)), len(texts))
         reasons = [f"in_{hit.benchmark}" if hit else None for hit in hits]
         details = [f"question {hit.benchmark_index}, {hit.rule}, score {hit.score:.2f}" if hit else "" for hit in hits]
         line = settle(folder, "decontaminate", "problems", frame, reasons, details)
-        _write_evidence(folder / "contamination.parquet", frame, hits)
+        write_evidence(folder / "contamination.parquet", frame, hits, clean, {b.name: b.revision for b in benchmarks})
         listed = [{"name": b.name, "questions": len(b.questions), "revision": b.revision} for b in benchmarks]
         return {"funnel": [line], "benchmarks": listed}
 
@@ -190,7 +192,9 @@ def _hits(
     rows = _places(ids, scanned.ids) if scanned else []
     if clean.rule == "coverage" or clean.rule == "ngram":
         caught = of_rows(scanned.caught, np.array(rows, np.int64)) if scanned and scanned.caught else None
-        return contamination(texts, benchmarks, n=clean.ngram, rule=clean.rule, workers=workers, found=caught)
+        return contamination(
+            texts, benchmarks, n=clean.ngram, rule=clean.rule, min_coverage=clean.min_coverage, workers=workers, found=caught
+        )
     if scanned and scanned.hits is not None:
         return [scanned.hits[row] for row in rows]
     return row_hits(texts, clean, benchmarks, workers)
@@ -207,25 +211,6 @@ def row_hits(texts: Sequence[str], clean: Clean, benchmarks: Sequence[Benchmark]
     if clean.rule == "fuzzy":
         return fuzzy_contamination(texts, benchmarks, ratio=clean.fuzzy_ratio)
     return verbatim_contamination(texts, benchmarks, n=clean.ngram, workers=workers)
-
-
-def _write_evidence(path: Path, frame: pl.DataFrame, hits: list[Hit | None]) -> None:
-    rows = [
-        (problem_id, prompt, hit.benchmark, hit.benchmark_index, hit.question, hit.rule, hit.overlap, hit.score)
-        for problem_id, prompt, hit in zip(frame["id"], frame["prompt"], hits, strict=True)
-        if hit
-    ]
-    schema = {
-        "problem_id": pl.String,
-        "prompt": pl.String,
-        "benchmark": pl.String,
-        "benchmark_index": pl.Int64,
-        "question": pl.String,
-        "rule": pl.String,
-        "overlap": pl.String,
-        "score": pl.Float64,
-    }
-    write_table(pl.DataFrame(rows, schema=schema, orient="row"), path)
 
 
 def check_gold(store: Path, clean: Clean, source: Piece, workers: int) -> Piece:

@@ -15,7 +15,14 @@ from curation.errors import UserError
 _DECIDES = {
     "read": ("source", "limit", "clean.filters", "clean.require_gold"),
     "duplicates": ("clean.exact_duplicates", "clean.near_duplicates", "clean.semantic"),
-    "decontaminate": ("clean.benchmarks", "clean.rule", "clean.ngram", "clean.fuzzy_ratio", "clean.neighbours"),
+    "decontaminate": (
+        "clean.benchmarks",
+        "clean.rule",
+        "clean.ngram",
+        "clean.min_coverage",
+        "clean.fuzzy_ratio",
+        "clean.neighbours",
+    ),
     "check gold": ("clean.check_gold", "clean.pass_rate"),
     "labels": ("labels",),
     "replay": ("teacher",),

@@ -82,7 +82,8 @@ def _problem(run: Path, problem_id: str) -> Iterator[str]:
         other = f"stands for {pair['dropped_id']}" if pair["kept_id"] == problem_id else f"repeats {pair['kept_id']}"
         yield f"{'':<14} {other} ({pair['method']}, {pair['similarity']:.3f})"
     for hit in _rows(run, "contamination.parquet", pl.col("problem_id") == problem_id):
-        yield f"{'':<14} like {hit['benchmark']} question {hit['benchmark_index']} ({hit['rule']}, {hit['score']:.2f})"
+        score = f"{hit['score']:.2f}, {hit['method']} from {hit['threshold']:.2f}"
+        yield f"{'':<14} like {hit['benchmark']} question {hit['benchmark_index']} ({hit['rule']}, {score})"
     for rate in _rows(run, "difficulty.parquet", pl.col("problem_id") == problem_id):
         yield f"pass rate      {rate['model']}: {rate['correct']} of {rate['judged']}, {rate['low']:.2f} to {rate['high']:.2f}"
     for step, why in dropped.items():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from curation.decontaminate import MIN_COVERAGE
 from curation.problem_filters import ProblemRule
 from curation.records import Outcome
 from curation.trace_filters import TraceRule
@@ -89,6 +90,7 @@ class Clean(Strict):
     benchmarks: list[BenchmarkFrom] = []
     rule: Literal["coverage", "ngram", "verbatim", "fuzzy"] = "coverage"  # verbatim: open-r1's words, LaTeX and commas included
     ngram: int = Field(8, ge=2)  # words
+    min_coverage: float = Field(MIN_COVERAGE, gt=0, le=1)  # coverage: least share of a question's distinctive text
     fuzzy_ratio: float = Field(95.0, gt=0, le=100)  # OpenThoughts: rapidfuzz ratio of the whole texts
     check_gold: bool = True  # a gold that its own verifier refuses is dropped before a token is spent on it
     pass_rate: PassRate | None = None  # by a table of another run, before a token is spent
@@ -109,8 +111,8 @@ class Choose(Strict):
 
 class SelectS1k(Strict):
     rule: Literal["s1k"]
-    size: int = Field(1_000, ge=1)
-    mode: Literal["paper", "notebook"] = "notebook"
+    size: int = Field(1_000, ge=1)  # more where more are taken before the draw
+    mode: Literal["paper", "notebook"] | None = None  # None: notebook where benchmark_sources are named, else paper
     seed: int = 0
     domain: str  # column, or key of meta, whose values are the domains drawn from
     source: str = "source"  # likewise, for keep_sources, keep_longer and benchmark_sources
@@ -119,6 +121,12 @@ class SelectS1k(Strict):
     keep_sources: list[str] = []  # correct rows of these are taken before the draw
     keep_longer: dict[str, int] = {}  # likewise of these, with a thinking of more characters
     benchmark_sources: list[str] = []  # notebook: their domains weigh the last 30 percent, the first in full, others half
+
+    @model_validator(mode="after")
+    def _notebook_has_benchmarks(self) -> SelectS1k:
+        if self.mode == "notebook" and not self.benchmark_sources:
+            raise ValueError("mode notebook weighs domains by benchmark_sources: wanted some, or mode: paper")
+        return self
 
 
 class SelectLimo(Strict):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -59,9 +60,14 @@ def gather(store: Path, clean: Clean, every: Sequence[Sequence[Shard]]) -> Scann
         return Scanned(ids, words, None, None)
     if clean.rule in ("fuzzy", "verbatim"):
         told = [json.loads((m["caught"].folder / "hits.json").read_text("utf-8")) for m in made]
-        return Scanned(ids, words, None, [hit and Hit(*hit) for part in told for hit in part])
+        return Scanned(ids, words, None, [hit and _hit(hit) for part in told for hit in part])
     nets = ((m["caught"].facts["problems"], Caught(**_arrays(m["caught"].folder / "caught.npz"))) for m in made)
     return Scanned(ids, words, join(nets), None)
+
+
+def _hit(fields: list[Any]) -> Hit:
+    """A hit from JSON, which knows lists only."""
+    return Hit._make([*fields[:-1], tuple(map(_hit, fields[-1]))])
 
 
 def _wanted(clean: Clean) -> dict[str, object]:

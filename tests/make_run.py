@@ -75,9 +75,12 @@ def _match(i: int) -> dict[str, Any]:
         "problem_id": f"c{i}",
         "prompt": f"{HOSTILE} {i}",
         "benchmark": "math_500",
+        "revision": "r1",
         "benchmark_index": i,
         "question": f"The sum of {i} | `and` <b>two</b>?",
+        "method": "ngram",
         "rule": "ngram",
+        "threshold": 0.0,
         "overlap": "find x",
         "score": 0.9 - i / 10,
     }

@@ -125,7 +125,7 @@ def test_a_models_text_stays_text(tmp_path: Path) -> None:
     assert "<script" not in outside and "\n# Not a heading" not in outside and not re.search(r"(?<!\\)\]\(", outside)
     assert "\u202e" not in card
     row = next(line for line in outside.splitlines() if "math_500 0" in line)
-    assert len(re.findall(r"(?<!\\)\|", row)) == 6  # five cells, whatever pipes are in them
+    assert len(re.findall(r"(?<!\\)\|", row)) == 8  # seven cells, whatever pipes are in them
 
 
 def test_text_is_escaped_and_cut() -> None:

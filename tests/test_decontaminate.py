@@ -1,7 +1,9 @@
+import functools
 import gzip
 import json
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +11,7 @@ import polars as pl
 import pytest
 
 from curation.benchmarks import Benchmark, read_benchmark
-from curation.decontaminate import contamination, without_figures
+from curation.decontaminate import Hit, contamination, without_figures
 from curation.errors import UserError
 from curation.normalise import normalise_question, words
 from curation.verbatim import verbatim_contamination
@@ -255,3 +257,15 @@ def test_what_cannot_be_read_is_the_users_error(tmp_path: Path, name: str, conte
 def test_a_missing_file_is_the_users_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no file"):
         read_benchmark(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("found", [contamination, functools.partial(contamination, rule="ngram"), verbatim_contamination])
+def test_a_row_in_several_benchmarks_names_the_best_question_of_each(found: Callable[..., list[Hit | None]]) -> None:
+    near = f"{LONG} Say it in feet."
+    benches = [_bench("other question", near, name="a"), _bench(LONG, near, name="b"), _bench("something else", name="c")]
+    (hit,) = found([LONG], benches)
+    assert hit is not None and [(one.benchmark, one.benchmark_index) for one in (hit, *hit.also)] in (
+        [("b", 0), ("a", 1)],
+        [("a", 1), ("b", 0)],  # verbatim knows no better and no worse, and says the first
+    )
+    assert all(one.also == () for one in hit.also)

@@ -65,7 +65,8 @@ def test_a_dropped_problem_and_a_trace_without_one_say_why(tmp_path: Path) -> No
     rejected = pl.read_parquet(run / "rejected" / "problems.parquet")
     away = rejected.filter(pl.col("step") == "decontaminate").row(0, named=True)
     told = row_history(run, away["id"])
-    assert "decontaminate  dropped: in_tests question 0" in told and "like tests question 0 (exact, 1.00)" in told
+    assert "decontaminate  dropped: in_tests question 0" in told
+    assert "like tests question 0 (exact, 1.00, coverage from 0.75)" in told
     assert told.endswith("example    none")
     trace = pl.read_parquet(run / "rejected" / "traces.parquet").filter(pl.col("reason") == "in_tests").row(0, named=True)
     assert "dropped: in_tests" in row_history(run, trace["id"])

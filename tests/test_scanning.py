@@ -7,6 +7,7 @@ import json
 import random
 from pathlib import Path
 
+import polars as pl
 import pytest
 from test_executors import contents
 
@@ -40,11 +41,12 @@ def written(folder: Path, *assignments: str) -> Recipe:
     rows = [{"problem": text, "answer": "5"} for text in texts]
     (folder / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "bench.jsonl").write_text("".join(json.dumps({"problem": text}) + "\n" for text in asked))
+    (folder / "again.jsonl").write_text("".join(json.dumps({"problem": text}) + "\n" for text in asked[3:]))
     traces = [{"problem": row["problem"], "generation": "<think>\nfive\n</think>\n\\boxed{5}", "model": "m"} for row in rows]
     (folder / "traces.jsonl").write_text("".join(json.dumps(trace) + "\n" for trace in traces))
     changes = Changes(
         problems=(str(folder / "problems.jsonl"),),
-        benchmarks=(str(folder / "bench.jsonl"),),
+        benchmarks=(str(folder / "bench.jsonl"), str(folder / "again.jsonl")),
         teacher=f"replay:{folder / 'traces.jsonl'}",
         assignments=("executor.shards_per_scan=1", *assignments),
     )
@@ -86,6 +88,7 @@ def test_parts_say_what_the_whole_says_under_every_rule(tmp_path: Path, rule: st
     clean = cleaning.decontaminate(tmp_path / "store", recipe.clean, unique)
     assert said(cleaning.decontaminate(tmp_path / "other", recipe.clean, unique, scan=lambda: found)) == said(clean)
     assert clean.facts["funnel"][0]["dropped"]
+    assert pl.read_parquet(clean.folder / "contamination.parquet")["benchmark"].n_unique() == 2
 
 
 def said(piece: Piece) -> tuple[str, object]:

@@ -76,9 +76,9 @@
 
   function contamination(data) {
     const rows = data.shown.map((pair) => [view.write(make("div", { class: "clip" }), pair.prompt), `${pair.benchmark} ${pair.benchmark_index}`,
-      view.write(make("div", { class: "clip" }), pair.question), pair.rule, pair.score.toFixed(2)]);
+      view.write(make("div", { class: "clip" }), pair.question), pair.method, pair.rule, pair.threshold.toFixed(2), pair.score.toFixed(2)]);
     const note = data.pairs ? `${number(data.pairs)} pairs of a problem and a benchmark question${rows.length < data.pairs ? `, the closest ${rows.length} of them` : ""}; all in contamination.parquet.` : "No problem matched a benchmark question, or none was compared with.";
-    return panel("Decontamination", note, rows.length ? view.table(["problem", "benchmark", "its question", "rule", "score"], rows, [4]) : null);
+    return panel("Decontamination", note, rows.length ? view.table(["problem", "benchmark", "its question", "method", "rule", "threshold", "score"], rows, [5, 6]) : null);
   }
 
   function dropped(fates) {
