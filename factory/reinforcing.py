@@ -26,14 +26,17 @@ from factory.teachers import identity as identify
 from factory.teachers import parse_teacher
 from training.grpo import Reinforced, reinforce
 from training.grpo_engine import choose_engine
+from training.grpo_memory import require_memory
 from training.grpo_settings import GrpoSettings
+from training.mfu import read_shape
 from training.parity import check, probes, replaced, require
 from training.rendering import THINK
 from training.reward_mix import mixed
 from training.settings import load
 from training.sft import last_checkpoint
 from training.sft_settings import SftSettings
-from training.students import Student, open_student
+from training.students import Student, find_student, open_student
+from training.visible import hardware as visible_hardware
 
 
 def grpo(
@@ -59,14 +62,17 @@ def grpo(
         return folder
     work.mkdir(parents=True, exist_ok=True)
     with locked(work), shown_beside(work, folder):
-        opened = open_student(student, _opening(settings), work / "served")
+        opened = open_student(student, _opening(settings), work / "served", weights=False)
         piece = ask(runs / ".steps", questions, opened, settings)
         _fits_window(opened, settings, piece)
+        _fits_memory(opened, settings, piece, engine)
         _keeps_tags(opened)
         prompts = prompts_of(piece)
         cases = gate_cases(prompts, opened, settings)
         found = [*replaced(opened.base, opened.tokenizer, probes(cases)), *check(cases, work / "served", opened.tokenizer)]
         require(found, "before training")
+        find_student(student)  # its weights, now that they are needed
+        _has_weights(opened)
         _say_resumed(work)
         fresh = work / "model"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -109,6 +115,30 @@ def _fits_window(student: Student, settings: GrpoSettings, piece: Piece) -> None
         raise UserError(
             f"the longest prompt of {longest:,} tokens and max_completion_tokens {most:,} are beyond the {window:,} positions of "
             f"{student.name}: lower max_completion_tokens or max_prompt_tokens, or raise the model's window first"
+        )
+
+
+def _fits_memory(student: Student, settings: GrpoSettings, piece: Piece, engine: str) -> None:
+    """Raise UserError where the device has no memory for it (training.grpo_memory). Says where there is no formula for a shape."""
+    try:
+        shape = read_shape(student.base)
+    except UserError as unknown:
+        say(f"grpo: whether it fits the memory is not known: {unknown}")
+        return
+    require_memory(shape, settings, piece.facts["longest"], visible_hardware(), engine)
+
+
+def _has_weights(student: Student) -> None:
+    """Raise UserError where the student's folder has no weights, or not all that its index names."""
+    files = "*.safetensors" if [*student.base.glob("*.safetensors*")] else "pytorch_model*.bin"  # in transformers' order
+    found = {path.name for path in student.base.glob(files)}
+    indexes = [json.loads(path.read_text("utf-8")) for path in student.base.glob(f"{files}.index.json")]
+    wanted = {name for index in indexes for name in index["weight_map"].values()}
+    if not found or not wanted <= found:
+        missing = f"no {sorted(wanted - found)[0]}, which its index names" if wanted - found else "no weights"
+        raise UserError(
+            f"{student.name} has {missing}: wanted a folder with config.json, tokenizer and model.safetensors, as save_pretrained "
+            "writes it"
         )
 
 

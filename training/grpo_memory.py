@@ -1,0 +1,149 @@
+"""Does reinforcement learning fit one device? Said before a student loads, from its config.json, by training.plan_memory.
+
+Two moments count. A pass: what supervised training needs for one (weights, masters, Adam, gradients, activations, the tiled head),
+the reference where there is a KL, and what vLLM holds beside the student, which is nothing while it sleeps. Sampling: weights,
+masters, Adam and the reference, and all that vLLM holds. Checked on an H200 with 1.5B parameters, 8 x 2,070 tokens, no
+checkpointing and a share of 0.3: 101.4 GiB by these formulas, 107.0 reserved at the peak, of which the allocator's loss of
+4 percent (training.plan) explains 4. With transformers as engine the answers' keys and values are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import NamedTuple
+
+from curation.errors import UserError
+from training.grpo_settings import GrpoSettings
+from training.mfu import Shape, parameters
+from training.plan import Hardware, usable
+from training.plan_memory import GIB, Choice, Memory, predict
+
+SHARES = (0.2, 0.1)  # of the GPU, that a remedy gives to vLLM instead: with a smaller KV cache it samples more slowly, and the same
+STARTED = 1.0 * GIB  # what vLLM needs beside weights and cache to sample one batch: an assumption
+
+
+class Need(NamedTuple):
+    """Bytes of a device, while a student learns by trying."""
+
+    training: Memory  # of a pass, or of the optimiser's step
+    reference: float
+    engine: float  # what vLLM holds while it samples
+    beside: float  # what it holds during a pass
+
+    @property
+    def passing(self) -> float:
+        return self.training.total + self.reference + self.beside
+
+    @property
+    def sampling(self) -> float:
+        return self.kept + self.reference + self.engine
+
+    @property
+    def kept(self) -> float:
+        """Of the student between two passes."""
+        return self.training.weights + self.training.optimizer + self.training.framework
+
+    @property
+    def total(self) -> float:
+        return max(self.passing, self.sampling)
+
+
+def needed(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware, engine: str) -> Need:
+    """What a stage needs where the longest prompt has `longest` tokens and an answer is as long as it may be."""
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and hardware.gpus > 0)
+    choice = Choice(
+        "single",
+        1,
+        settings.gradient_checkpointing,
+        settings.liger,
+        settings.completions_per_pass,
+        longest + settings.max_completion_tokens,
+        settings.step_size // settings.completions_per_pass,
+        bf16,
+    )
+    share = _share(settings, hardware) if engine == "vllm-colocate" else 0.0
+    reference = (2.0 if bf16 else 4.0) * parameters(shape) if settings.beta else 0.0
+    return Need(predict(shape, choice), reference, share, 0.0 if settings.vllm_sleep else share)
+
+
+def require_memory(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware, engine: str) -> None:
+    """Raise UserError for the first stage that the device has no memory for, with the settings that would make it fit."""
+    for stage in settings.each_stage():
+        if engine == "vllm-colocate":
+            _require_share(shape, stage, longest, hardware)
+        if needed(shape, stage, longest, hardware, engine).total > usable(hardware, 1):
+            raise UserError(_does_not_fit(shape, stage, longest, hardware, engine))
+
+
+def _require_share(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware) -> None:
+    least, share = _least_of_vllm(shape, settings, longest), _share(settings, hardware)
+    if share < least:
+        enough = -(-100 * least // (hardware.memory_gib * GIB)) / 100
+        remedy = f"set vllm_memory_share={enough:g}, or take a smaller student" if enough < 1 else "take a smaller student"
+        raise UserError(
+            f"vLLM gets {share / GIB:.1f} GiB (vllm_memory_share {settings.vllm_memory_share:g} of {hardware.memory_gib:.0f}) and "
+            f"needs {least / GIB:.1f} for {parameters(shape) / 1e9:.2f}B parameters and one sequence of "
+            f"{longest + settings.max_completion_tokens:,} tokens: {remedy}"
+        )
+
+
+def _least_of_vllm(shape: Shape, settings: GrpoSettings, longest: int) -> float:
+    """Weights in bf16, and keys and values of one sequence, without which vLLM does not start."""
+    cached = 4.0 * shape.layers * shape.kv_heads * shape.head_size * (longest + settings.max_completion_tokens)
+    return 2.0 * parameters(shape) + cached + STARTED
+
+
+def _share(settings: GrpoSettings, hardware: Hardware) -> float:
+    return settings.vllm_memory_share * hardware.memory_gib * GIB
+
+
+def _does_not_fit(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware, engine: str) -> str:
+    need = needed(shape, settings, longest, hardware, engine)
+    training, count = need.training, f"{parameters(shape) / 1e9:.2f}B parameters"
+    if need.passing >= need.sampling:
+        what = f"a pass of {settings.completions_per_pass} x {longest + settings.max_completion_tokens:,} tokens through {count}"
+        states, vllm = training.weights + training.optimizer + training.gradients, need.beside
+    else:
+        what, states, vllm = f"sampling beside {count}", need.kept, need.engine
+    parts = [f"{states / GIB:.1f} of it weights and optimiser"]
+    parts += [f"{need.reference / GIB:.1f} the reference of beta {settings.beta:g}"] if need.reference else []
+    parts += [f"{vllm / GIB:.1f} vLLM's vllm_memory_share {settings.vllm_memory_share:g}"] if vllm else []
+    size = f"{hardware.memory_gib:.0f} GiB"
+    where = f"a GPU of {size}" if hardware.gpus else f"this machine's {size}, without a GPU"
+    return (
+        f"{what} needs {need.total / GIB:.1f} GiB ({', '.join(parts)}) and does not fit {where}, and grpo trains on one device: "
+        f"{_remedy(shape, settings, longest, hardware, engine)}"
+    )
+
+
+def _remedy(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware, engine: str) -> str:
+    """The fewest changes that make it fit and leave what is learned as it is, cheap ones first; a smaller student where none do."""
+    for changes in sorted(_changes(settings, engine), key=len):
+        changed = settings.model_copy(update=changes)
+        starts = engine != "vllm-colocate" or _share(changed, hardware) >= _least_of_vllm(shape, changed, longest)
+        if starts and needed(shape, changed, longest, hardware, engine).total <= usable(hardware, 1):
+            return (
+                "set " + " and ".join(f"{name}={_said(value)}" for name, value in changes.items()) + ", or take a smaller student"
+            )
+    return "take a smaller student"
+
+
+def _changes(settings: GrpoSettings, engine: str) -> Iterator[dict[str, bool | int | float]]:
+    beside = engine == "vllm-colocate"
+    sleeps: Iterable[bool | None] = (None, True) if beside and not settings.vllm_sleep else (None,)
+    shares: Iterable[float | None] = (None, *(s for s in SHARES if beside and s < settings.vllm_memory_share))
+    checkpoints: Iterable[bool | None] = (None,) if settings.gradient_checkpointing else (None, True)
+    smaller = [n for n in range(settings.completions_per_pass - 1, 0, -1) if settings.step_size % n == 0]
+    for checkpointing, share, rows, sleep in product(checkpoints, shares, (None, *smaller), sleeps):
+        changes = {
+            "vllm_sleep": sleep,
+            "completions_per_pass": rows,
+            "vllm_memory_share": share,
+            "gradient_checkpointing": checkpointing,
+        }
+        yield {name: value for name, value in changes.items() if value is not None}
+
+
+def _said(value: bool | int | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
