@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from curation.verify import verifier_version, verify_all
 from factory import teachers
 from factory.forcing import Forcing, force
 from factory.progress import say, track
+from factory.recipe import Engine
 from factory.sampling import Identity, Request, Sampling, effective, sample
 from factory.suites import Columns, Suite, load_suite
 from factory.teachers import Teacher, parse_teacher
@@ -47,6 +48,8 @@ class Evaluation(Settings):
     rows: int | None = Field(None, ge=2)  # of a model in this process: prompts at a time through it; None: one by one
     wait: int = Field(0, ge=0)  # budget forcing: times that "Wait" is appended where the thinking ends (factory.forcing)
     thinking_tokens: int | None = Field(None, ge=1)  # likewise: the end of the thinking is forced there
+    tensor_parallel: int = Field(1, ge=1)  # vllm: GPUs that share one copy of the model, where one cannot hold it
+    data_parallel: int = Field(1, ge=1)  # vllm: copies of the model, each with GPUs of its own
     best: Choice | None = None  # best-of-n: which of a question's samples is handed in (training.best); scored as best@n
     prompt_column: str | None = None  # of a suite that is a file; None: found by its usual names
     answer_column: str | None = None
@@ -68,7 +71,9 @@ def evaluate(
     identity = Identity(
         model=known.name, revision=known.revision, endpoint=known.endpoint, sampling=effective(sampling, teachers.ignored(teacher))
     )
-    traces = list(_sampled(teacher, identity, sampling, wanted, asked.problems, runs / ".samples"))
+    engine = Engine(**wanted.model_dump(include={"tensor_parallel", "data_parallel"}))
+    ask = partial(teachers.ask, teacher, identity, sampling=sampling, engine=engine, log=runs / "vllm.log")
+    traces = list(_sampled(ask, identity, wanted, asked.problems, runs / ".samples"))
     verdicts = _judged(traces, asked.problems, workers)
     questions = _by_question(asked.problems, traces, verdicts)
     result = _result(asked, wanted, identity, questions)
@@ -93,13 +98,12 @@ def _teacher(model: str) -> Teacher:
 
 
 def _sampled(
-    teacher: Teacher, identity: Identity, sampling: Sampling, wanted: Evaluation, problems: Sequence[Problem], store: Path
+    ask: Callable[..., Iterator[Trace]], identity: Identity, wanted: Evaluation, problems: Sequence[Problem], store: Path
 ) -> Iterator[Trace]:
     """Every sample of every problem, in order of problem and index."""
     system = ({"role": "system", "content": wanted.system},) if wanted.system else ()
     asked = {p.id: (*system, {"role": "user", "content": wanted.prompt.replace("{problem}", p.prompt)}) for p in problems}
     requests = [Request(p.id, index, asked[p.id]) for p, index in itertools.product(problems, range(wanted.samples))]
-    ask = partial(teachers.ask, teacher, identity, sampling=sampling)
 
     def kept(due: Iterable[Request]) -> Iterator[Trace]:
         listed = list(due)

@@ -22,8 +22,6 @@ from factory.describe import _header, pipeline_table
 from factory.pipeline import load_pipeline, pipeline_names, references, sizes_of
 from factory.pipeline_run import RECORD, pipeline_summary, plan_text, run_pipeline
 from factory.recipe import CONFIGS, load_recipe
-from training.grpo_settings import GrpoSettings
-from training.reward_mix import mixed
 
 PUZZLES = {"source.count": 30, "source.max_numbers": 3, "clean.near_duplicates": None}
 STAGES: list[dict[str, Any]] = [
@@ -135,29 +133,6 @@ def test_every_file_has_its_header_and_every_size_loads(path: Path) -> None:
         for stage in pipeline.stages:
             if stage.does == "build" and not stage.recipe.startswith("./"):
                 load_recipe(stage.recipe)
-
-
-def stage_of(name: str, size: str | None, stage: str) -> Any:
-    """A stage of a shipped pipeline."""
-    return next(s for s in load_pipeline(name, size).pipeline.stages if s.name == stage)
-
-
-@pytest.mark.parametrize("stage", ["reasoning-rl", "final-rl"])
-def test_r1_rewards_the_format_that_its_cold_start_teaches(stage: str) -> None:
-    taught = "<think>\nTwo and two are four.\n</think>\n\nThe answer is \\boxed{4}."
-    settings = GrpoSettings.model_validate(stage_of("r1", "1.5b", stage).set)
-    mix = mixed(settings)
-    columns = {"answer": ["4"], "domain": ["math"]}
-    points = [function([taught], **columns)[0] for function in mix.functions]
-    assert dict(zip(settings.rewards, points, strict=True)) == {"accuracy": 1.0, "thought": 1.0, "language": 1.0}
-
-
-@pytest.mark.parametrize("stage", ["reasoning-rl", "final-rl"])
-def test_r1s_clip_and_its_renewed_reference_take_effect(stage: str) -> None:
-    settings = GrpoSettings.model_validate(stage_of("r1", "1.5b", stage).set)
-    assert settings.completions_per_rollout == 8_192 and settings.steps_per_rollout == 16  # the ratio leaves 1 in 15 of them
-    assert settings.rollouts and settings.sync_ref_every_steps
-    assert settings.sync_ref_every_steps <= settings.rollouts * settings.steps_per_rollout / 2
 
 
 def test_a_run_ends_with_a_table_of_what_every_stage_gains(tmp_path: Path) -> None:

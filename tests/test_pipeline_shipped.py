@@ -1,0 +1,67 @@
+"""The shipped pipelines: numbers that must fit each other, and examinations that vLLM answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory.evaluating import Evaluation
+from factory.pipeline import Eval, load_pipeline, pipeline_names, sizes_of
+from factory.pipeline_stages import Context, perform
+from factory.teachers import vllm
+from training.grpo_settings import GrpoSettings
+from training.reward_mix import mixed
+
+POSITIONS = 32_768  # of Qwen2.5-Instruct and of the 3B base
+PROMPT = 1_024
+REAL = [(name, size) for name in pipeline_names() for size in sizes_of(name) if size != "tiny"]
+
+
+def stage_of(name: str, size: str | None, stage: str) -> Any:
+    """A stage of a shipped pipeline."""
+    return next(s for s in load_pipeline(name, size).pipeline.stages if s.name == stage)
+
+
+@pytest.mark.parametrize("stage", ["reasoning-rl", "final-rl"])
+def test_r1_rewards_the_format_that_its_cold_start_teaches(stage: str) -> None:
+    taught = "<think>\nTwo and two are four.\n</think>\n\nThe answer is \\boxed{4}."
+    settings = GrpoSettings.model_validate(stage_of("r1", "1.5b", stage).set)
+    mix = mixed(settings)
+    columns = {"answer": ["4"], "domain": ["math"]}
+    points = [function([taught], **columns)[0] for function in mix.functions]
+    assert dict(zip(settings.rewards, points, strict=True)) == {"accuracy": 1.0, "thought": 1.0, "language": 1.0}
+
+
+@pytest.mark.parametrize("stage", ["reasoning-rl", "final-rl"])
+def test_r1s_clip_and_its_renewed_reference_take_effect(stage: str) -> None:
+    settings = GrpoSettings.model_validate(stage_of("r1", "1.5b", stage).set)
+    assert settings.completions_per_rollout == 8_192 and settings.steps_per_rollout == 16  # the ratio leaves 1 in 15 of them
+    assert settings.rollouts and settings.sync_ref_every_steps
+    assert settings.sync_ref_every_steps <= settings.rollouts * settings.steps_per_rollout / 2
+
+
+@pytest.mark.parametrize(("name", "size"), REAL)
+def test_real_sizes_are_examined_by_vllm_with_answers_that_fit(name: str, size: str) -> None:
+    examined = [s for s in load_pipeline(name, size).pipeline.stages if s.does == "eval"]
+    assert examined and all(stage.model.startswith("vllm:") for stage in examined)
+    for stage in examined:
+        asked = Evaluation.model_validate(stage.set)
+        assert asked.max_tokens + PROMPT <= POSITIONS and (asked.thinking_tokens or 0) < asked.max_tokens
+
+
+@pytest.mark.slow
+def test_an_examination_asks_vllm_for_the_model_of_an_earlier_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(vllm.EXECUTABLE, f"{sys.executable} {Path(__file__).parent / 'fault_server.py'}")
+    model = tmp_path / "rl-01234567"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (tmp_path / "asked.jsonl").write_text(json.dumps({"problem": r"ok say \boxed{4}", "answer": "4"}) + "\n")
+    stage = Eval(does="eval", name="after", model="vllm:@rl", suites=["./asked.jsonl"], set={"samples": 1, "max_tokens": 8})
+    left = perform(stage, tmp_path / "after", Context(tmp_path / "runs", "factory run", 1, {"rl": model}, tmp_path))
+    assert left.facts["suites"]["asked"]["pass@1"] == 1.0
+    found = json.loads((tmp_path / "after" / "asked.json").read_text())
+    assert (found["model"]["model"], found["model"]["endpoint"]) == (str(model), "vllm")
