@@ -12,9 +12,11 @@ import pytest
 from factory.evaluating import Evaluation
 from factory.pipeline import Eval, load_pipeline, pipeline_names, sizes_of
 from factory.pipeline_stages import Context, perform
+from factory.reinforcing import config_path
 from factory.teachers import vllm
 from training.grpo_settings import GrpoSettings
 from training.reward_mix import mixed
+from training.settings import load
 
 POSITIONS = 32_768  # of Qwen2.5-Instruct and of the 3B base
 PROMPT = 1_024
@@ -51,6 +53,12 @@ def test_real_sizes_are_examined_by_vllm_with_answers_that_fit(name: str, size: 
     for stage in examined:
         asked = Evaluation.model_validate(stage.set)
         assert asked.max_tokens + PROMPT <= POSITIONS and (asked.thinking_tokens or 0) < asked.max_tokens
+
+
+@pytest.mark.parametrize("stage", ["before", "after"])
+def test_tinyzero_is_examined_with_the_words_it_is_trained_on(stage: str) -> None:
+    trained = load(GrpoSettings, [], config_path("tinyzero"))
+    assert stage_of("tinyzero", "3b", stage).set["prompt"] == trained.prompt != "{problem}"
 
 
 @pytest.mark.slow
