@@ -180,7 +180,8 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
         raise UserError(f"--set {assignment}: no stage {stage!r}{nearest(stage, list(stages))}: wanted {', '.join(stages)}")
     group = stages[stage]
     if key.startswith("set."):
-        group, key = group.setdefault("set", {}), key.removeprefix("set.")
+        group["set"] = {**(group.get("set") or {})}  # its own: YAML's *alias is the same dict in every stage that names it
+        group, key = group["set"], key.removeprefix("set.")
     group[key] = yaml.safe_load(text)
 
 

@@ -72,6 +72,11 @@ def test_a_stage_is_done_once_and_again_only_where_a_change_reaches_it(tmp_path:
     assert [name for name in starts(back) if starts(back)[name] != starts(same)[name]] == ["first"]
 
 
+def test_a_change_reaches_the_stage_it_names_and_no_other_with_the_same_alias() -> None:
+    stages = {s.name: s for s in load_pipeline("r1", "1.5b", ["second-sft.set.epochs=7"]).pipeline.stages}
+    assert (stages["cold-start"].set["epochs"], stages["second-sft"].set["epochs"]) == (2, 7)
+
+
 def test_a_failed_stage_says_why_and_the_next_call_goes_on(tmp_path: Path) -> None:
     broken = [STAGES[0], {**STAGES[1], "recipe": "countdwn"}, STAGES[2]]
     written(tmp_path, broken)
