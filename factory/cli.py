@@ -149,12 +149,19 @@ def verify(file: Path, out: Path | None, explain: int | None, audit: bool, **how
 
 @cli.command()
 @click.argument("run", type=Path)
-@click.argument("row")
-def why(run: Path, row: str) -> None:
+@click.argument("row", required=False)
+@click.option("--table", type=Path, metavar="FILE", help="Write the ledger of all rows instead: one table, .parquet or .csv.")
+def why(run: Path, row: str | None, table: Path | None) -> None:
     """Tell the history of one ROW of a RUN: a problem, trace or example, by its id or the first digits of it."""
+    from factory.ledger_table import write_ledger
     from factory.lineage import row_history
 
-    click.echo(row_history(run, row))
+    if row is not None and table is None:
+        click.echo(row_history(run, row))
+    elif table is not None and row is None:
+        click.echo(f"{write_ledger(run, table):,} rows in {table}")
+    else:
+        raise click.UsageError("name a ROW, or --table FILE for all of them")
 
 
 @cli.command()

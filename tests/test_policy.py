@@ -30,7 +30,7 @@ FLAGS = {
         *("--executor", "--budget-usd", "--budget-tokens"),
     },
     "verify": {"--gold", "--response", "--domain", "--out", "--explain", "--audit", "--workers"},
-    "why": set(),
+    "why": {"--table"},
     "diff": {"--html"},
     "push": {"--public", "--dry-run", "--allow-license-clash"},
     "view": {"--port", "--no-browser"},
