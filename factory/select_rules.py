@@ -82,13 +82,13 @@ def apply(rule: Select, table: pl.DataFrame, difficulty: Piece) -> Selection:
 
 def _s1k(rule: SelectS1k, table: pl.DataFrame, difficulty: Piece) -> Selection:
     right = pl.when(pl.col("outcome") == "undetermined").then(None).otherwise(pl.col("outcome") == "correct").alias("correct")
-    labels = _label(table, rule.domain).alias("domain"), _label(table, rule.source).alias("source")
+    labels = _label(table, rule.domain).alias("domain"), _label(table, rule.source).fill_null("").alias("source")
     known = table.with_columns(*labels, pl.col("thinking").alias("length"))
     known = known.join(_easy(rule, difficulty), on="problem_id", how="left", maintain_order="left").with_columns(right)
     return s1k(
         known,
         size=rule.size,
-        mode=rule.mode,
+        mode=rule.mode or ("notebook" if rule.benchmark_sources else "paper"),
         seed=rule.seed,
         keep_sources=rule.keep_sources,
         keep_longer={name: float(n) for name, n in rule.keep_longer.items()},

@@ -95,7 +95,7 @@ def test_s1k_draws_long_traces_and_the_notebook_turns_to_the_benchmarks_domains(
     )
     counts = {}
     for mode in ("paper", "notebook"):
-        done = s1k(pool, size=200, mode=mode, seed=0, benchmark_sources=["aime", "gpqa"])  # type: ignore[arg-type]
+        done = s1k(pool, size=200, mode=mode, seed=0, benchmark_sources=["aime"])  # type: ignore[arg-type]
         taken = pool[done.taken]
         assert taken["length"].median() > 2_700  # 2^-rank stays with the longest
         counts[mode] = Counter(taken["domain"])
@@ -109,6 +109,30 @@ def test_s1k_ends_where_the_domains_run_dry_and_drops_badly_formatted_questions(
     _adds_up(done, 30)
     assert "bad_format" in done.reasons
     assert "not_drawn" not in done.reasons
+
+
+def test_s1k_gives_none_back_of_what_it_takes_before_the_draw() -> None:
+    pool = _pool().with_columns(correct=True, easy=False, domain=pl.lit("11"))
+    done = s1k(pool, **{**S1K, "size": 20}, mode="notebook")
+    assert len(done.taken) == len(done.state["preselected"]) > 20 and done.state["drawn"] == []
+
+
+def test_s1k_names_sources_that_no_row_has_and_does_not_call_the_papers_draw_the_notebooks() -> None:
+    pool = _pool()
+    for setting, value in (("keep_sources", ["typo"]), ("keep_longer", {"typo": 1}), ("benchmark_sources", ["aime", "typo"])):
+        with pytest.raises(UserError, match=f"{setting} names 'typo', which no row comes from; there are aime, gpqa, math, web"):
+            s1k(pool, **{**S1K, setting: value}, mode="paper")
+    solved = pool.with_columns(easy=pl.col("source") == "aime")
+    with pytest.raises(UserError, match="aime has none: wanted benchmark_sources with hard rows"):
+        s1k(solved, **{**S1K, "benchmark_sources": ["aime"]}, mode="notebook")
+
+
+def test_s1k_takes_a_source_with_all_that_is_under_its_name() -> None:
+    pool = _pool()
+    deeper = pool.with_columns(source=pl.when(pl.col("source") == "math").then(pl.lit("math/Algebra")).otherwise("source"))
+    assert s1k(deeper, mode="notebook", **S1K).state == s1k(pool, mode="notebook", **S1K).state
+    with pytest.raises(UserError, match="'mat', which no row"):
+        s1k(deeper, mode="notebook", **{**S1K, "keep_longer": {"mat": 15_000}})
 
 
 def _traces(**columns: list[Any]) -> pl.DataFrame:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
+from curation.errors import UserError
 from curation.problem_filters import s1_format
 from curation.selection import Selection, selection, stages_of
 
@@ -51,14 +52,19 @@ def s1k(
     keep_longer: dict[str, float] | None = None,
     benchmark_sources: Sequence[str] = (),
 ) -> Selection:
-    """`size` rows of `table`, fewer where the domains run dry. Independent of the order of the rows.
+    """`size` rows of `table`, fewer where the domains run dry, and all that are taken before the draw where those are more: the
+    original draws while it has fewer than `size` and gives none back. Independent of the order of the rows.
 
     Columns: id, problem, source, domain (a label such as an MSC class, or null), length (of the thinking, any unit), correct and
     easy (whether one of the two small models solves the problem); null in the last four drops a row, as in the original.
     Correct rows of `keep_sources` (AIME and GPQA there) are taken before the draw, those of the sources in `keep_longer` when
-    longer than the number beside it (5,600 tokens for MATH there). `benchmark_sources` (AIME, GPQA) weigh the domains at last.
+    longer than the number beside it (5,600 tokens for MATH there). `benchmark_sources` (AIME, GPQA) weigh the domains at last, in
+    the notebook's mode. Each names a source, or all that begin with it and a slash. Raises UserError for a name that no row comes
+    from, and for the notebook's mode where none of `benchmark_sources` has a hard row.
     """
     rows = Rows(*(table[name].to_list() for name in Rows._fields))
+    named = {"keep_sources": keep_sources, "keep_longer": keep_longer or {}, "benchmark_sources": benchmark_sources}
+    _refuse_unknown(rows.source, named)
     known = table.select(pl.all_horizontal(pl.col("domain", "length", "correct", "easy").is_not_null())).to_series().to_list()
     missing = [None if there else "missing_feature" for there in known]
     quality = ["bad_format" if s1_format(p, s) else None for p, s in zip(rows.problem, rows.source, strict=True)]
@@ -69,6 +75,11 @@ def s1k(
     ranked = sorted(hard, key=lambda row: (-rows.length[row], rows.id[row]))
     left = [Hard(row, rows.domain[row], rows.source[row]) for row in ranked]
     weights = _benchmark_weights(left, benchmark_sources) if mode == "notebook" else {}
+    if mode == "notebook" and left and not weights:
+        raise UserError(
+            f"s1k: mode notebook weighs domains by the hard rows of benchmark_sources; {', '.join(benchmark_sources) or 'none'} "
+            "has none: wanted benchmark_sources with hard rows, the one with most of them first, or mode: paper"
+        )
     drawn = _draw(left, set(before), size, weights, random.Random(seed))
     wanted = {*before, *drawn}
     not_drawn = ["not_drawn" if row not in wanted else None for row in range(table.height)]
@@ -92,17 +103,35 @@ def s1k(
     return selection(reasons, state, stages)
 
 
+def _refuse_unknown(sources: Sequence[str], named: Mapping[str, Iterable[str]]) -> None:
+    """A name that no row comes from would take nothing before the draw and weigh nothing, in silence."""
+    there = sorted(set(sources))
+    for setting, names in named.items():
+        for name in names:
+            if there and not any(_is_of(source, name) for source in there):
+                raise UserError(
+                    f"s1k: {setting} names {name!r}, which no row comes from; there are {', '.join(there[:20])}: name those, or "
+                    "say in source.columns.source which column holds the source"
+                )
+
+
+def _is_of(source: str, name: str) -> bool:
+    """MATH is in s1's pool as qfq/openaimath/Algebra and so on, and the notebook looks for qfq/openaimath inside."""
+    return source == name or source.startswith(f"{name}/")
+
+
 def _preselected(rows: Rows, hard: Sequence[int], keep_sources: Sequence[str], keep_longer: dict[str, float]) -> list[int]:
     def wanted(row: int) -> bool:
         source = rows.source[row]
-        return bool(rows.correct[row]) and (source in keep_sources or rows.length[row] > keep_longer.get(source, math.inf))
+        least = min((n for name, n in keep_longer.items() if _is_of(source, name)), default=math.inf)
+        return bool(rows.correct[row]) and (any(_is_of(source, name) for name in keep_sources) or rows.length[row] > least)
 
     return [row for row in hard if wanted(row)]
 
 
 def _benchmark_weights(hard: Sequence[Hard], sources: Sequence[str]) -> dict[str, int]:
     """How many rows of the first source are in each domain, plus those of each other one scaled to half as many in all."""
-    counts = [Counter(h.domain for h in hard if h.source == source) for source in sources]
+    counts = [Counter(h.domain for h in hard if _is_of(h.source, source)) for source in sources]
     first = counts[0] if counts else Counter[str]()
     weights = Counter(first)
     for other in counts[1:]:
