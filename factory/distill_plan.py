@@ -70,7 +70,7 @@ def _target(machine: Machine) -> Hardware:
 def _tokenised(examples: Examples, student: str, settings: SftSettings, runs: Path, folder: Path) -> Lengths:
     """As the training will see them; the rows are kept for it."""
     opened = open_student(student, settings, folder / "served", weights=False)
-    piece = tokenise(runs / ".steps", examples, opened, settings.max_length)
+    piece = tokenise(runs / ".steps", examples, opened, settings.max_length, settings.outcomes)
     return lengths(sorted(piece.folder.glob("rows-*.parquet")))
 
 

@@ -24,7 +24,7 @@ from factory.run import locked
 from factory.steps import Piece
 from factory.teachers import identity as identify
 from factory.teachers import keeper, parse_teacher
-from factory.tokenising import Examples, gate_cases, open_examples, tokenise
+from factory.tokenising import Examples, gate_cases, left_out, open_examples, tokenise
 from training.launch import Means, launch
 from training.mfu import lengths, read_shape
 from training.parity import check, probes, replaced, require
@@ -62,7 +62,7 @@ def distill(
     work.mkdir(parents=True, exist_ok=True)
     with locked(work), shown_beside(work, folder):
         opened = open_student(student, settings, work / "served", weights=False)
-        rows = tokenise(runs / ".steps", examples, opened, settings.max_length)
+        rows = tokenise(runs / ".steps", examples, opened, settings.max_length, settings.outcomes)
         cases = gate_cases(rows)
         found = [*replaced(opened.base, opened.tokenizer, probes(cases)), *check(cases, work / "served", opened.tokenizer)]
         require(found, "before training")
@@ -180,7 +180,7 @@ def student_summary(folder: Path) -> str:
     """What was trained, in lines for a person."""
     made = json.loads((folder / MANIFEST).read_text("utf-8"))
     data, trained = made["data"], made["training"]
-    dropped = ", ".join(f"{n:,} {reason}" for reason, n in data["dropped"].items())
+    dropped = left_out(data["dropped"], made["settings"]["outcomes"])
     return "\n".join(
         (
             f"{made['base']['name']} on {data['kept']:,} of {data['in']:,} examples of {data['name']}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import polars as pl
 
@@ -21,6 +21,7 @@ from factory.progress import track
 from factory.steps import Facts, Piece, file_digest, once
 from training.parity import Case
 from training.rendering import Row, labels, opens_thought, prompt_text, render
+from training.sft_settings import Learned
 from training.students import Student
 
 GATED = 2_000  # rows that the parity gate looks at, drawn with a seed: a minute for traces of 4,000 tokens
@@ -61,11 +62,14 @@ def _of_hub(repo: str) -> Examples:
     return Examples(repo.rpartition("/")[2], commit, None, lambda: hub_rows(repo, None, "train", commit))
 
 
-def tokenise(store: Path, examples: Examples, student: Student, max_length: int) -> Piece:
+def tokenise(
+    store: Path, examples: Examples, student: Student, max_length: int, outcomes: Sequence[Learned] = ("correct",)
+) -> Piece:
     """Rows in `rows-00000.parquet`, ..., with input_ids and labels, and in `gate.json` a sample of them, the longest too.
 
-    A row is left out, with its reason counted, when it has no verdict "correct" in column `outcome` (where there is one), does
-    not end with an answer, is longer than `max_length`, or would teach to stop in the middle. Raises UserError when none is left.
+    A row is left out, with its reason counted, when its verdict in column `outcome` (where there is one) is none of `outcomes`,
+    or it does not end with an answer, is longer than `max_length`, or would teach to stop in the middle. Raises UserError when
+    none is left.
     """
     made_by = content_id(student.tokenizer.chat_template, student.turn, student.tokenizer.backend_tokenizer.to_str())
 
@@ -73,7 +77,7 @@ def tokenise(store: Path, examples: Examples, student: Student, max_length: int)
         reasons: list[str | None] = []
         kept, tokens, learned = _Kept(folder), 0, 0
         for row in track(examples.read(), "tokenise", None, "rows"):
-            case = _case(row, student, max_length)
+            case = _case(row, student, max_length, outcomes)
             reasons.append(case if isinstance(case, str) else None)
             if isinstance(case, Case):
                 kept.add(case)
@@ -81,14 +85,25 @@ def tokenise(store: Path, examples: Examples, student: Student, max_length: int)
         kept.close()
         return {"funnel": [count("tokenise", "examples", reasons)], "tokens": tokens, "learned_tokens": learned}
 
-    piece = once(store, "rows", {"max_length": max_length, "student": made_by, "thinking": _BESIDE}, [examples.digest], work)
+    settings = {"max_length": max_length, "student": made_by, "thinking": _BESIDE, "outcomes": sorted(set(outcomes))}
+    piece = once(store, "rows", settings, [examples.digest], work)
     (line,) = piece.facts["funnel"]
     if not line["kept"]:
-        why = ", ".join(f"{n:,} {reason}" for reason, n in line["dropped"].items()) or "it has no rows"
+        why = left_out(line["dropped"], outcomes) or "it has no rows"
         raise UserError(
-            f"{examples.name} leaves nothing to train on ({why}): wanted verified examples that fit max_length {max_length}"
+            f"{examples.name} leaves nothing to train on ({why}): wanted examples with a verdict of "
+            f"outcomes [{', '.join(outcomes)}] that fit max_length {max_length}"
         )
     return piece
+
+
+def left_out(dropped: Mapping[str, int], outcomes: Sequence[str]) -> str:
+    """Rows by the reason why they are left out, and the setting that keeps those whose verdict is the reason; "" for none."""
+    why = ", ".join(f"{n:,} {reason}" for reason, n in dropped.items())
+    others = [word for word in get_args(Learned) if word not in outcomes and _reason(word) in dropped]
+    if not others:
+        return why
+    return f"{why}; outcomes decides: --set 'outcomes=[{', '.join([*outcomes, *others])}]' trains on {', '.join(others)} rows too"
 
 
 def gate_cases(piece: Piece) -> list[Case]:
@@ -96,12 +111,12 @@ def gate_cases(piece: Piece) -> list[Case]:
     return [Case(r["messages"], Row(r["input_ids"], r["learned"])) for r in rows]
 
 
-def _case(row: Read, student: Student, max_length: int) -> Case | str:
+def _case(row: Read, student: Student, max_length: int, outcomes: Sequence[str]) -> Case | str:
     """The row as tokens, or why it is left out."""
     from jinja2 import TemplateError
 
-    if row.get("outcome", "correct") != "correct":
-        return f"{row['outcome']}_answer"
+    if (verdict := _verdict(row)) not in outcomes:
+        return _reason(verdict)
     messages = _messages(row)
     if len(messages) < 2 or messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
         return "no_answer_turn"
@@ -115,6 +130,16 @@ def _case(row: Read, student: Student, max_length: int) -> Case | str:
     if student.turn.end_id in made.input_ids[made.learned.index(True) : -1]:
         return "end_inside_answer"
     return Case(messages, made) if len(made.input_ids) <= max_length else "too_long"
+
+
+def _verdict(row: Read) -> str:
+    """The word of a row's verdict; a run says undetermined where there is no gold, too."""
+    said = str(row.get("outcome", "correct"))
+    return "no_gold" if said == "undetermined" and row.get("answer", "?") in (None, "") else said
+
+
+def _reason(verdict: str) -> str:
+    return verdict if verdict == "no_gold" else f"{verdict}_answer"
 
 
 def _messages(row: Read) -> list[Message]:

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from talking import dataset, talk
 from tiny_model import CHATML, make_tiny_model
 
 from curation.errors import UserError
@@ -51,16 +52,6 @@ def tiny(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def talk(*answers: str, question: str = "What is 12 + 30?", **columns: str) -> list[dict[str, Any]]:
-    return [{"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": a}], **columns} for a in answers]
-
-
-def dataset(folder: Path, rows: list[dict[str, Any]]) -> Path:
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def said(where: Path, student: Path, folder: Path, *settings: str) -> str:
@@ -153,35 +144,6 @@ def test_a_loss_that_is_no_number_stops_the_training(tiny: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_rows_that_would_teach_something_wrong_are_left_out_with_their_reasons(tiny: Path, tmp_path: Path) -> None:
-    rows = [
-        *talk("<think>\na\n</think>\n\n4"),
-        *talk("say <|im_end|> twice", "", "long " * 900),
-        *talk("5", outcome="incorrect"),
-        {"messages": [{"role": "user", "content": "alone"}]},
-    ]
-    student = open_student(str(tiny), SftSettings(), tmp_path / "served")
-    piece = tokenise(tmp_path / "steps", open_examples(str(dataset(tmp_path, rows))), student, 200)
-    (line,) = piece.facts["funnel"]
-    assert (line["in"], line["kept"]) == (6, 1)
-    assert line["dropped"] == {"no_answer_turn": 2, "end_inside_answer": 1, "incorrect_answer": 1, "too_long": 1}
-    ids, wanted = pl.read_parquet(piece.folder / "rows-00000.parquet").row(0)
-    assert student.tokenizer.decode([i for i, label in zip(ids, wanted, strict=True) if label != -100]).startswith("<think>\na\n")
-    assert [i for i, label in zip(ids, wanted, strict=True) if label != -100] == [label for label in wanted if label != -100]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
-def test_thinking_beside_the_content_is_learned_too(tiny: Path, tmp_path: Path, field: str) -> None:
-    answer = {"role": "assistant", "content": "4", field: "two and two"}
-    rows = [{"messages": [{"role": "user", "content": "What is 2 + 2?"}, answer]}]
-    student = open_student(str(tiny), SftSettings(), tmp_path / "served")
-    piece = tokenise(tmp_path / "steps", open_examples(str(dataset(tmp_path, rows))), student, 200)
-    ids, _ = pl.read_parquet(piece.folder / "rows-00000.parquet").row(0)
-    assert student.tokenizer.decode(ids).endswith("<think>\ntwo and two\n</think>\n\n4<|im_end|>")
-
-
-@pytest.mark.slow
 def test_the_gate_stands_before_the_training(tiny: Path, tmp_path: Path) -> None:
     rows = dataset(tmp_path, talk("<think>\na\n</think>\n\n4"))
     padded = said(rows, tiny, tmp_path, *FAST, "pad_token='<|im_end|>'")
@@ -223,6 +185,8 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         load(SftSettings, ("learning_rat=1",))
     with pytest.raises(UserError, match="rows_per_step 4 is no multiple of rows_per_pass 3"):
         load(SftSettings, ("rows_per_step=4", "rows_per_pass=3"))
+    with pytest.raises(UserError, match=r"outcomes.0: input should be 'correct', .* or 'no_gold', got \"right\""):
+        load(SftSettings, ("outcomes=[right]",))
     with pytest.raises(UserError, match="is no finished run"):
         open_examples(str(tmp_path))
     with pytest.raises(UserError, match="no file"):

@@ -10,6 +10,7 @@ from training.settings import Settings
 
 Strategy = Literal["single", "ddp", "zero2", "zero3", "zero3-offload", "fsdp2"]
 Head = Literal["tiled", "whole"]
+Learned = Literal["correct", "incorrect", "undetermined", "no_gold"]
 
 
 class SftSettings(Settings):
@@ -23,6 +24,9 @@ class SftSettings(Settings):
     rows_per_step: int = Field(16, ge=1)  # the batch of one optimiser step, of all processes; packed sequences where packing is on
     rows_per_pass: int = Field(1, ge=1)  # of them at a time through one GPU; changes memory and speed, not the result
     max_length: int = Field(32_768, ge=8)  # tokens; longer rows are left out and counted, never cut. TRL's default is 1,024
+    # Verdicts of the rows to train on. A run has others where its recipe keeps them: s1K's wrong traces (choose.outcomes), general
+    # rows with no gold at all (choose.without_gold); undetermined is a row whose gold could not settle it. No verdict: kept.
+    outcomes: list[Learned] = Field(["correct"], min_length=1)
     packing: bool = False  # several rows in one sequence, each with its own positions and attention
     weight_decay: float = Field(0.0, ge=0)
     adam_beta1: float = Field(0.9, ge=0, lt=1)
