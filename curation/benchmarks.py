@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from curation.errors import UserError
-from curation.files import SUFFIXES, Row, read_rows
+from curation.files import SUFFIXES, Row, read_rows, storable
 from curation.sources import prompt_column
 
 
@@ -41,7 +41,7 @@ def questions(rows: Sequence[Row], where: str, column: str | None = None) -> tup
     found = column or prompt_column(names)
     if found is None or found not in names:
         raise UserError(f"{where} has no column of questions; it has {', '.join(names) or 'no rows'}: name it with column")
-    values = [row.get(found) for row in rows]
+    values = [storable(row.get(found)) for row in rows]
     bad = next((at for at, value in enumerate(values) if not isinstance(value, str) or not value.strip()), None)
     if bad is not None:
         raise UserError(f"{where}: row {bad} has {values[bad]!r} in column {found!r}, wanted a question")

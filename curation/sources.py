@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from curation.code_gold import Task, published_task
 from curation.errors import UserError
 from curation.extract import extract_gold
-from curation.files import Row
+from curation.files import Row, storable
 from curation.puzzles import countdown
 from curation.records import Problem, canonical_json, problem
 
@@ -111,7 +111,7 @@ def read_problems(
     `only` and `without` map a column to the values that keep or drop a row. Raises UserError for a missing column.
     """
     mapped: Mapped | None = None
-    for position, row in enumerate(rows):
+    for position, row in enumerate(map(storable, rows)):
         if mapped is None:
             for column in (*only, *without):
                 if column not in row:

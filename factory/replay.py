@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curation.errors import UserError
-from curation.files import Row, read_rows
+from curation.files import Row, read_rows, storable
 from curation.normalise import normalise_question
 from curation.records import Problem, Trace, trace
 from curation.sources import prompt_column
@@ -81,7 +81,7 @@ def open_replay(where: str) -> Replay:
 
 def read_traces(rows: Iterable[Row], where: str) -> Iterator[Loose]:
     """Every trace in the rows. Raises UserError when the first row has no column that could hold one."""
-    for number, row in enumerate(rows):
+    for number, row in enumerate(map(storable, rows)):
         found = list(_traces_of(row))
         if number == 0 and not found:
             raise UserError(
