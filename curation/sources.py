@@ -52,7 +52,9 @@ class Refused(NamedTuple):
     detail: str
 
 
-def map_columns(names: Sequence[str], wanted: Mapping[str, str | None], *, domain: str, where: str) -> Mapped:
+def map_columns(
+    names: Sequence[str], wanted: Mapping[str, str | None], *, domain: str, where: str, needs_gold: bool = True
+) -> Mapped:
     """Find the columns: those `wanted` by name must be there, the others are the first usual name that is.
 
     Raises UserError when a wanted column, or any column for the prompt, is missing.
@@ -64,7 +66,7 @@ def map_columns(names: Sequence[str], wanted: Mapping[str, str | None], *, domai
     answer = wanted.get("answer") or _first(ANSWER_NAMES, names)
     if prompt is None and not (domain == "countdown" and _numbers_column(names)):
         raise UserError(f"{where} has no column for the problem; it has {', '.join(names)}: set source.columns.prompt")
-    if answer is None and not (domain == "code" and tests_column(names)):
+    if answer is None and needs_gold and not (domain == "code" and tests_column(names)):
         raise UserError(f"{where} has no column for the gold answer; it has {', '.join(names)}: set source.columns.answer")
     solution = wanted.get("solution") or _first([n for n in SOLUTION_NAMES if n != answer], names)
     return Mapped(
@@ -105,10 +107,12 @@ def read_problems(
     license: str,
     only: Mapping[str, Sequence[Any]],
     without: Mapping[str, Sequence[Any]],
+    needs_gold: bool = True,
 ) -> Iterator[Problem | Refused]:
     """Every row as a Problem, or as the reason why not, in order.
 
-    `only` and `without` map a column to the values that keep or drop a row. Raises UserError for a missing column.
+    `only` and `without` map a column to the values that keep or drop a row. Raises UserError for a missing column; that of the
+    golds may be missing where they are not needed.
     """
     mapped: Mapped | None = None
     for position, row in enumerate(map(storable, rows)):
@@ -118,7 +122,7 @@ def read_problems(
                     raise UserError(
                         f"{name} has no column {column!r} to filter by; it has {', '.join(row)}: mend source.only or source.without"
                     )
-            mapped = map_columns(list(row), wanted, domain=domain, where=name)
+            mapped = map_columns(list(row), wanted, domain=domain, where=name, needs_gold=needs_gold)
         task = task_of(row) if domain == "code" and not wanted.get("answer") else None
         found = _to_problem(row, mapped, position, task, domain=domain, name=name, license=license)
         yield _refuse(found, row, only, without) or found

@@ -43,7 +43,7 @@ from factory.steps import Facts, Piece, once
 
 
 def read(store: Path, recipe: Recipe) -> Piece:
-    opened = open_source(recipe.source)
+    opened = open_source(recipe.source, needs_gold=recipe.clean.require_gold)
     settings = {
         "source": recipe.source.model_dump(mode="json", exclude={"paths"}),
         "limit": recipe.limit,

@@ -35,41 +35,47 @@ class Opened(NamedTuple):
     parts: list[Part]
 
 
-def open_source(source: Source) -> Opened:
+def open_source(source: Source, *, needs_gold: bool = True) -> Opened:
     """Open the source of a recipe. Raises UserError for a file that is not there or a Hub that does not answer."""
     if isinstance(source, FileSource):
-        return _open_files(source)
+        return _open_files(source, needs_gold)
     if isinstance(source, HubSource):
-        return _open_hub(source)
+        return _open_hub(source, needs_gold)
     generate = countdown.generate if source.kind == "countdown" else knights.generate
     problems = generate(**source.model_dump(exclude={"kind"}))
     return Opened({}, [Part(source.kind, source.kind, "apache-2.0", f"seed {source.seed}", problems)])
 
 
-def _open_files(source: FileSource) -> Opened:
+def _open_files(source: FileSource, needs_gold: bool) -> Opened:
     paths = [Path(p) for p in source.paths]
     for path in paths:
         if not path.is_file():
             raise UserError(f"no file {str(path)!r}: --problems and source.paths take files that exist")
     digests = [file_digest(p) for p in paths]
     parts = [
-        Part(_stem(p), str(p), source.license, f"sha256:{digest}", _read(read_rows(p), source, _stem(p)))
+        Part(_stem(p), str(p), source.license, f"sha256:{digest}", _read(read_rows(p), source, _stem(p), needs_gold))
         for p, digest in zip(paths, digests, strict=True)
     ]
     return Opened({"files": digests}, parts)
 
 
-def _open_hub(source: HubSource) -> Opened:
+def _open_hub(source: HubSource, needs_gold: bool) -> Opened:
     commit = hub_commit(source.repo, source.revision)
     rows = hub_rows(source.repo, source.config, source.split, commit)
-    part = Part(source.repo, source.repo, source.license, commit, _read(rows, source, source.repo))
+    part = Part(source.repo, source.repo, source.license, commit, _read(rows, source, source.repo, needs_gold))
     return Opened({"repo": source.repo, "commit": commit}, [part])
 
 
-def _read(rows: Iterable[Row], source: FileSource | HubSource, name: str) -> Iterator[Problem | Refused]:
-    wanted = source.columns.model_dump()
+def _read(rows: Iterable[Row], source: FileSource | HubSource, name: str, needs_gold: bool) -> Iterator[Problem | Refused]:
     return read_problems(
-        rows, wanted, domain=source.domain, name=name, license=source.license, only=source.only, without=source.without
+        rows,
+        source.columns.model_dump(),
+        domain=source.domain,
+        name=name,
+        license=source.license,
+        only=source.only,
+        without=source.without,
+        needs_gold=needs_gold,
     )
 
 

@@ -146,6 +146,10 @@ def test_filters_drop_problems_and_traces_by_name(tmp_path: Path) -> None:
     assert _funnel(run)["choose"]["dropped"]["other_teacher"] == 15  # the small model's correct ones
     near = pl.read_parquet(run / "rejected" / "traces.parquet").filter(pl.col("reason") == "near_duplicate_trace")
     assert near.height and near["detail"].str.contains("Jaccard").all()
+    pairs = pl.read_parquet(run / "trace_duplicates.parquet")
+    assert pairs["dropped_id"].to_list() == near["id"].to_list() and set(pairs["method"]) == {"near"}
+    assert (pairs["similarity"] >= 0.3).all() and not set(pairs["kept_id"]) & set(pairs["dropped_id"])
+    assert not (_run(tmp_path, problems=problems) / "trace_duplicates.parquet").exists()
 
 
 def test_problems_without_a_gold_stay_where_the_recipe_says_so(tmp_path: Path) -> None:
@@ -155,6 +159,10 @@ def test_problems_without_a_gold_stay_where_the_recipe_says_so(tmp_path: Path) -
     row = _dataset(run).filter(pl.col("problem") == PROBLEMS[0]["problem"])
     assert row.height and row["answer"].null_count() == row.height
     assert "no_gold" in _funnel(_run(tmp_path, problems=problems))["read"]["dropped"]
+    bare = [{"problem": row["problem"]} for row in PROBLEMS]  # not even a column for them
+    assert _dataset(_run(tmp_path, "clean.require_gold=false", "choose.without_gold=true", problems=bare)).height
+    with pytest.raises(UserError, match="no column for the gold answer"):
+        _run(tmp_path, problems=bare)
 
 
 def test_semantic_duplicates_need_equal_golds_and_their_pairs_are_stored(tmp_path: Path) -> None:
