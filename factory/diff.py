@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from curation.errors import UserError
 # Which groups of recipe keys decide what a step does; a step of `select` is named after its rule.
 _DECIDES = {
     "read": ("source", "limit", "clean.filters", "clean.require_gold"),
-    "duplicates": ("clean.exact_duplicates", "clean.near_duplicates", "clean.semantic"),
+    "duplicates": ("clean.exact_duplicates", "clean.near_duplicates", "clean.semantic_duplicates", "clean.semantic_model"),
     "decontaminate": (
         "clean.benchmarks",
         "clean.rule",
@@ -30,8 +31,13 @@ _DECIDES = {
     "sound": ("traces", "sample", "teacher", "prompt", "system"),
     "verify": ("verify", "choose.outcomes", "choose.without_gold", "teacher", "sample", "prompt", "system"),
     "choose": ("choose",),
-    "select": ("select", "clean.pass_rate", "choose"),
+    "select": ("select", "clean.pass_rate", "choose", "labels", "difficulty"),
 }
+# Where, how fast and at what price a build is done, and what it is called: no selection moves for these.
+_EXECUTION = (
+    *("recipe", "name", "description", "executor", "engine", "audit", "verify.judge_price"),
+    *(f"sample.{key}" for key in ("timeout_s", "in_flight", "retries", "stream", "price")),
+)
 # A problem without an example: its last trace fell at one of these steps, others of its traces at those before it.
 _SOLVED_BY = {
     "no_sound_trace": ("sound",),
@@ -42,7 +48,7 @@ _HEAD = 300  # characters of a question
 
 
 class Change(NamedTuple):
-    """A value that is not the same; None where a side has none."""
+    """A value that is not the same, by its place in the recipe, such as select.0.seed; None where a side has none."""
 
     name: str
     before: Any
@@ -58,7 +64,7 @@ class Moved(NamedTuple):
     source: str
     step: str  # the step that dropped it, or the trace of it, in the run that lacks it
     reason: str
-    causes: tuple[str, ...]  # settings of that step that differ; empty: an earlier step, the input or a version
+    causes: tuple[str, ...]  # changed settings that decide that step; empty: an earlier step, the input or a version
     traces_before: tuple[str, ...]  # ids of the traces in its examples
     traces_after: tuple[str, ...]
 
@@ -78,7 +84,7 @@ class Difference(NamedTuple):
 
 class _Side(NamedTuple):
     folder: Path
-    recipe: dict[str, Any]  # dotted key -> value
+    recipe: dict[str, Any]
     manifest: dict[str, Any]
     funnel: dict[str, int]  # step -> kept
     problems: dict[str, tuple[str, ...]]  # problem id -> its examples' traces
@@ -106,25 +112,27 @@ def _side(folder: Path) -> _Side:
     recipe, manifest, funnel = (json.loads((folder / f"{n}.json").read_text("utf-8")) for n in ("recipe", "manifest", "funnel"))
     rows = _dataset(folder).select("problem_id", "trace_id").collect()
     examples = {p: tuple(sorted(ids)) for p, ids in rows.group_by("problem_id", maintain_order=True).agg("trace_id").iter_rows()}
-    return _Side(folder, dict(_flat(recipe)), manifest, {line["step"]: line["kept"] for line in funnel}, examples)
+    return _Side(folder, recipe, manifest, {line["step"]: line["kept"] for line in funnel}, examples)
 
 
 def _dataset(folder: Path) -> pl.LazyFrame:
     return pl.scan_parquet(folder / "dataset" / "*.parquet")
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
-    else:
-        yield prefix, value
+def _changes(before: Any, after: Any, place: str = "") -> Iterator[Change]:
+    """What is not the same, each at its own place; a rule, label or benchmark that one side lacks is one change."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in dict.fromkeys([*before, *after]):
+            yield from _changes(before.get(key), after.get(key), f"{place}.{key}" if place else key)
+    elif _of_groups(before) and _of_groups(after):
+        for number, (old, new) in enumerate(zip_longest(before, after)):
+            yield from _changes(old, new, f"{place}.{number}")
+    elif before != after:
+        yield Change(place, before, after)
 
 
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
-    for key in dict.fromkeys([*before, *after]):
-        if before.get(key) != after.get(key):
-            yield Change(key, before.get(key), after.get(key))
+def _of_groups(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(inner, dict) for inner in value)
 
 
 def _versions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
@@ -184,7 +192,16 @@ def _questions(side: _Side, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def causes(step: str, reason: str, settings: list[str]) -> tuple[str, ...]:
-    """Those of the changed settings that decide whether this step drops a row for this reason."""
+    """Those of the changed settings that decide whether this step drops a row for this reason.
+
+    A selection weighs all rows against each other: where none of its own settings changed, whatever changed the rows that came to
+    it moved others too.
+    """
     steps = _SOLVED_BY.get(reason, ("sample",)) if step == "solve" else (step.split()[0] if step.startswith("select") else step,)
     prefixes = tuple(prefix for s in steps for prefix in _DECIDES.get(s, ("source", "limit")))
-    return tuple(key for key in settings if key.startswith(prefixes))
+    found = tuple(key for key in settings if _is_under(key, prefixes))
+    return found or tuple(key for key in settings if steps == ("select",) and not _is_under(key, _EXECUTION))
+
+
+def _is_under(key: str, prefixes: tuple[str, ...]) -> bool:
+    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)

@@ -109,8 +109,59 @@ def test_a_problem_without_an_example_is_laid_to_the_steps_that_took_its_traces(
     assert causes("solve", "no_correct_trace", settings) == ("traces.max_characters", "verify.judge")
     assert causes("select mixture", "over_quota", settings) == ("choose.rule", "select.0.size")
     assert causes("decontaminate", "in_tests", settings) == ("clean.ngram",)
+    semantic = ["clean.semantic_duplicates", "clean.semantic_model"]
+    assert causes("duplicates", "semantic_duplicate", [*semantic, "sample.seed"]) == tuple(semantic)
     one, two = _run(tmp_path), _run(tmp_path, "traces.max_characters=10", "choose.rule=longest")
     page = tmp_path / "difference.html"
     assert "1 dropped there by solve" not in diff_runs(one, one, page) and "a longer thought" not in page.read_text("utf-8")
     told = diff_runs(one, two, page)
     assert f"written to {page}" in told and '"choose.rule"' in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changed", "caused"),
+    [
+        (["labels.0.given", "clean.ngram"], ("labels.0.given",)),
+        (["difficulty.verdicts"], ("difficulty.verdicts",)),
+        (["source.paths", "sample.in_flight", "executor.kind", "engine.port", "name"], ("source.paths",)),
+        (["sample.temperature", "sample.timeout_s", "sample.price.input_usd"], ("sample.temperature",)),
+        (["name", "audit.min_voters"], ()),
+    ],
+)
+def test_what_a_selection_takes_is_laid_to_its_settings_or_to_all_that_change_rows(
+    changed: list[str], caused: tuple[str, ...]
+) -> None:
+    assert causes("select mixture 2", "over_quota", changed) == caused
+
+
+def test_a_change_inside_a_list_of_rules_stands_at_its_own_place(tmp_path: Path) -> None:
+    rules = "[{rule: mixture, by: source, size: 2, seed: %d}, {rule: per_problem, k: %d}]"
+    one, two = (_run(tmp_path, f"select={rules % numbers}") for numbers in ((0, 1), (8, 2)))
+    told = diff_runs(one, two)
+    assert "select.0.seed: 0 -> 8\nselect.1.k: 1 -> 2\n" in told
+    assert "dropped there by select mixture: over_quota; select.0.seed, select.1.k (" in told
+    more = diff_runs(one, _run(tmp_path, f"select={(rules % (0, 1))[:-1]}, {{rule: limo, size: 1}}]"))
+    assert 'select.2: null -> {"rule": "limo", "size": 1, "weights": {}}' in more and "select.0" not in more
+
+
+def test_a_selection_over_other_files_names_the_files(tmp_path: Path) -> None:
+    select = "select=[{rule: mixture, by: source, size: 2, seed: 1}]"
+    one = _run(tmp_path, select)
+    further = [
+        {"problem": f"Find the number of {word} in the old garden.", "answer": "2"} for word in ("roses", "lamps", "benches")
+    ]
+    (tmp_path / "other").mkdir()
+    for name, rows in (("problems", [*PROBLEMS, *further]), ("traces", [*TRACES, *map(_further_trace, further)])):
+        (tmp_path / "other" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = Changes(
+        problems=(str(tmp_path / "other" / "problems.jsonl"),),
+        teacher=f"replay:{tmp_path / 'traces.jsonl'}",
+        assignments=("choose.rule=shortest", "clean.benchmarks=[]", select),
+    )
+    (tmp_path / "traces.jsonl").write_text((tmp_path / "other" / "traces.jsonl").read_text())
+    told = diff_runs(one, build(load_recipe("openr1-math", changes), runs=tmp_path / "runs"))
+    assert "dropped there by select mixture: over_quota; source.paths (" in told
+
+
+def _further_trace(problem: dict[str, str]) -> dict[str, str]:
+    return {"question": problem["problem"], "model": "good", "response": "<think>\nhm\n</think>\n\n\\boxed{2}"}
