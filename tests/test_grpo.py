@@ -23,7 +23,7 @@ from training.grpo import Prompt, make_trainer, ordered, reinforce, train_stage
 from training.grpo_batches import by_length, ends, joined
 from training.grpo_engine import require_server
 from training.grpo_settings import GrpoSettings
-from training.grpo_trainer import advantages, trainer_class
+from training.grpo_trainer import Rollout, advantages, differing, trainer_class
 from training.rendering import prompt_text
 from training.settings import load
 from training.sft_settings import SftSettings
@@ -240,7 +240,10 @@ def test_refills_replace_silent_groups_and_stop_when_there_are_none_or_too_many(
         def _rolled_out(self, inputs: list[dict[str, Any]]) -> Any:
             totals, first = next(made)
             assert len(inputs) == 2
-            return batch(first, 2, width=3), totals
+            return rollout(batch(first, 2, width=3), totals)
+
+    def rollout(made: dict[str, Any], totals: Any) -> Rollout:
+        return Rollout(made, totals, differing(totals.unsqueeze(1), 2))
 
     def batch(first: int, rows: int, width: int) -> dict[str, Any]:
         ids = torch.arange(first, first + rows).unsqueeze(1).expand(rows, width)
@@ -248,14 +251,45 @@ def test_refills_replace_silent_groups_and_stop_when_there_are_none_or_too_many(
         return {"prompt_ids": ids, "prompt_mask": mask, "completion_ids": ids, "completion_mask": mask, "num_items_in_batch": 0}
 
     trainer = ByHand(most=9)
-    whole, totals = trainer._refilled(batch(10, 4, width=2), torch.tensor([0.0, 1.0, 7.0, 7.0]))
-    assert totals.tolist() == [0.0, 1.0, 0.0, 1.0] and trainer._metrics["train"]["refills"] == [2.0]
+    whole, totals, speaking = trainer._refilled(rollout(batch(10, 4, width=2), torch.tensor([0.0, 1.0, 7.0, 7.0])))
+    assert totals.tolist() == [0.0, 1.0, 0.0, 1.0] and trainer._metrics["train"]["refills"] == [2.0] and speaking.all()
     assert whole["prompt_ids"].tolist() == [[99, 10, 10], [99, 11, 11], [40, 40, 40], [41, 41, 41]]
     assert whole["completion_ids"].tolist() == [[10, 10, 99], [11, 11, 99], [40, 40, 40], [41, 41, 41]]
     assert whole["completion_mask"].tolist()[:2] == [[1, 1, 0], [1, 1, 0]] and whole["num_items_in_batch"] == 10
     made = iter([(torch.tensor([5.0, 5.0]), 30)])
-    _, totals = ByHand(most=1)._refilled(batch(10, 4, width=2), torch.tensor([0.0, 1.0, 7.0, 7.0]))
-    assert totals.tolist() == [0.0, 1.0, 7.0, 7.0]  # as many completions as ever: TRL counts on it
+    whole, totals, speaking = ByHand(most=1)._refilled(rollout(batch(10, 4, width=2), torch.tensor([0.0, 1.0, 7.0, 7.0])))
+    assert whole["completion_ids"].size(0) == 4  # as many completions as ever: TRL counts on it
+    assert advantages(totals, 2, "group", "none").tolist() == [-0.5, 0.5, 0, 0] and speaking.tolist() == [True, True, False, False]
+
+
+def test_dynamic_sampling_asks_whether_answers_are_judged_alike_not_how_long_they_are() -> None:
+    """Four wrong answers of different length penalty are silent to DAPO; without a reward that judges, the sum has to do."""
+    import torch
+
+    right = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0])
+    penalty = torch.tensor([0.0, -0.1, -0.5, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, -0.2, 0.0, 0.0])
+    found = torch.stack([right, penalty], dim=1)
+
+    def speaking(judging: list[int], *assignments: str) -> list[bool]:
+        trainer = trainer_class().__new__(trainer_class())
+        trainer.ours, trainer.judging = load(GrpoSettings, assignments), judging
+        trainer.reward_weights = torch.tensor([2.0, 1.0])
+        groups = differing(trainer._compared(found, (found * trainer.reward_weights).sum(1)), 4).view(3, 4)
+        assert (groups.all(1) == groups.any(1)).all()
+        return [bool(group) for group in groups.all(1)]
+
+    assert speaking([0], "dynamic_sampling=true") == [False, True, False]
+    assert speaking([], "dynamic_sampling=true") == [True, True, True]
+    assert speaking([0], "dynamic_sampling=false") == [True, True, True]  # such a group teaches length
+
+
+@pytest.mark.slow
+def test_a_rollout_without_a_right_answer_is_silent_with_dynamic_sampling_alone(student: Student, tmp_path: Path) -> None:
+    lengths = ("rewards={accuracy: 2.0, repetition: {words: 1}, language: 1.0}", "rollouts=1", "max_refills=1")
+    (plain,) = trained(student, tmp_path / "plain", *lengths)
+    (dynamic,) = trained(student, tmp_path / "dynamic", *lengths, "dynamic_sampling=true")
+    assert plain["silent_groups"] == 0 and plain["grad_norm"] > 0
+    assert dynamic["silent_groups"] == 1 and dynamic["refills"] == 1 and dynamic["grad_norm"] == 0
 
 
 def test_joined_keeps_values_beside_their_tokens() -> None:
@@ -435,9 +469,9 @@ def test_our_advantages_are_trls_where_it_has_them(
 
     class Both(trainer_class()):  # type: ignore[misc]
         def _rolled_out(self, inputs: list[dict[str, Any]]) -> Any:
-            batch, totals = super()._rolled_out(inputs)
-            self.theirs = batch["advantages"].clone()
-            return batch, totals
+            made = super()._rolled_out(inputs)
+            self.theirs = made.batch["advantages"].clone()
+            return made
 
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
             batch = super()._generate_and_score_completions(inputs)

@@ -22,6 +22,8 @@ SOMETIMES = {
     "clipped_ratio": "clip_ratio/region_mean",  # share of tokens whose ratio is outside epsilon
     "reward": "reward",  # mean weighted sum
     "reward_std": "reward_std",  # over all completions of the rollout
+    # Share of groups that teach nothing: their rewards are all equal or, with dynamic sampling, which drops those, their answers are
+    # all judged alike; then it is the mean over the rounds of refills.
     "silent_groups": "frac_reward_zero_std",
     "unjudged": "unjudged",  # share of completions of which the verifier could not tell
     "truncated": "completions/clipped_ratio",

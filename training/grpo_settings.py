@@ -76,7 +76,9 @@ class GrpoSettings(Settings):
     sync_ref_every_steps: int | None = Field(None, ge=1)  # the reference becomes the policy; R1: 400
     entropy_coef: float = 0.0
     mask_truncated_completions: bool = False  # a cut completion teaches nothing
-    dynamic_sampling: bool = False  # DAPO: groups without a spread of rewards are replaced by new prompts
+    # DAPO: groups whose answers are all judged alike are replaced by new prompts, whatever else they are paid for; where no reward
+    # judges, groups whose rewards are all equal.
+    dynamic_sampling: bool = False
     max_refills: int = Field(9, ge=1)  # DAPO: at most 10 generation batches
     mismatch_correction: Literal["none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = "token_truncate"
     mismatch_cap: float = Field(3.0, gt=0)  # of the ratio between the probabilities of the student and of vLLM
@@ -110,7 +112,7 @@ class GrpoSettings(Settings):
     max_pass_rate: float = Field(1.0, ge=0, le=1)
 
     health_window: int = Field(20, ge=1)  # rollouts whose median is held against the limits; null turns a limit off
-    max_silent_groups: float | None = Field(1.0, ge=0, le=1)  # share of groups whose rewards are all equal
+    max_silent_groups: float | None = Field(1.0, ge=0, le=1)  # share of groups that teach nothing: training.grpo_lines says which
     max_truncated: float | None = Field(0.98, ge=0, le=1)  # share of completions cut at max_completion_tokens
     min_reward_std: float | None = Field(None, ge=0)
     min_entropy: float | None = Field(None, ge=0)  # nats a token; near 0 the policy has collapsed

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from curation.errors import UserError
 from training.grpo_batches import Batch, by_length, ends, joined
@@ -44,6 +44,22 @@ def spread(grouped: Any) -> Any:
     return (squares / (known - 1).clamp(min=1)).sqrt()
 
 
+def differing(columns: Any, samples: int) -> Any:
+    """Which completions are of a group that differs in at least one column, as a mask. `columns`: (completions, columns), NaN: none."""
+    import torch
+
+    spreads = [spread(column.view(-1, samples)) for column in columns.unbind(1)]
+    return (torch.stack(spreads).amax(0) > 1e-8).repeat(1, samples).reshape(-1)
+
+
+class Rollout(NamedTuple):
+    """Completions, `samples` of a prompt in a row."""
+
+    batch: Batch
+    totals: Any  # weighted sum of the rewards; NaN where nothing could be judged
+    speaking: Any  # mask: of groups that teach
+
+
 def trainer_class() -> Any:
     """The class; made in here, since TRL takes seconds to import."""
     import torch
@@ -68,17 +84,24 @@ def trainer_class() -> Any:
             total = (found * self.reward_weights.to(found.device)).nansum(dim=1)
             total[found.isnan().all(dim=1)] = torch.nan
             self.totals = total
+            self.speaking = differing(self._compared(found, total), self.num_generations)
             return found
 
+        def _compared(self, found: Any, total: Any) -> Any:
+            """What a group must differ in. DAPO drops groups whose accuracy is all 0 or all 1, however long their answers are."""
+            if self.ours.dynamic_sampling and self.judging:
+                return (found * self.reward_weights.to(found.device))[:, self.judging]
+            return total.unsqueeze(1)
+
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Batch:
-            """A rollout with our advantages; with dynamic sampling of groups whose rewards differ (DAPO, arXiv 2503.14476)."""
+            """A rollout with our advantages; with dynamic sampling where it is asked for (DAPO, arXiv 2503.14476)."""
             self.sampling_s = 0.0
-            batch, totals = self._rolled_out(inputs)
+            made = self._rolled_out(inputs)
             if self.ours.dynamic_sampling:
-                batch, totals = self._refilled(batch, totals)
+                made = self._refilled(made)
             self._metrics["train"]["sampling_seconds"].append(self.sampling_s)
-            batch["advantages"] = advantages(totals, self.num_generations, self.ours.baseline, self.ours.scale_rewards)
-            return batch
+            made.batch["advantages"] = advantages(made.totals, self.num_generations, self.ours.baseline, self.ours.scale_rewards)
+            return made.batch
 
         def _generate(self, prompts: list[Any]) -> Any:
             """How long a rollout's answers take, weights to vLLM included: TRL tells it to its own trackers alone."""
@@ -87,7 +110,7 @@ def trainer_class() -> Any:
             self.sampling_s += time.monotonic() - began
             return found
 
-        def _rolled_out(self, inputs: list[dict[str, Any]]) -> tuple[Batch, Any]:
+        def _rolled_out(self, inputs: list[dict[str, Any]]) -> Rollout:
             try:
                 batch = super()._generate_and_score_completions(inputs)
             except RuntimeError as error:  # torch.multinomial's, on the CPU; a GPU stops at the loss
@@ -95,30 +118,31 @@ def trainer_class() -> Any:
                     raise
                 raise UserError(_no_numbers(Path(self.args.output_dir), self.state.global_step)) from None
             metrics = self._metrics["train"]
-            # TRL compares with its own scale, and holds groups without any judgement for groups that differ.
-            metrics["frac_reward_zero_std"][-1] = 1 - self._speaking(self.totals).float().mean().item()
+            # TRL compares all rewards with its own scale, and holds groups without any judgement for groups that differ.
+            metrics["frac_reward_zero_std"][-1] = 1 - self.speaking.float().mean().item()
             metrics["unjudged"].append(self.totals.isnan().float().mean().item())
-            return batch, self.totals
+            return Rollout(batch, self.totals, self.speaking)
 
-        def _refilled(self, batch: Batch, totals: Any) -> tuple[Batch, Any]:
-            """Groups without a spread make room for new prompts; what is still missing after max_refills stays silent."""
-            wanted = totals.numel() // self.num_generations
+        def _refilled(self, first: Rollout) -> Rollout:
+            """Silent groups make room for new prompts; those still there after max_refills earn nothing, as if dropped."""
+            wanted = first.totals.numel()
             # By seed and step, so that a resumed training draws the same.
             draw = random.Random(f"{self.args.seed}-{self.state.global_step}")
-            parts, scores = [(batch, self._speaking(totals))], [totals[self._speaking(totals)]]
+            parts, scores = [(first.batch, first.speaking)], [first.totals[first.speaking]]
             refills = 0
-            while (missing := wanted - sum(s.numel() for s in scores) // self.num_generations) and refills < self.ours.max_refills:
-                rows = [self.train_dataset[draw.randrange(len(self.train_dataset))] for _ in range(missing)]
-                more, totals_more = self._rolled_out([dict(row) for row in rows for _ in range(self.num_generations)])
-                parts.append((more, self._speaking(totals_more)))
-                scores.append(totals_more[self._speaking(totals_more)])
+            while (missing := wanted - sum(s.numel() for s in scores)) and refills < self.ours.max_refills:
+                draws = [draw.randrange(len(self.train_dataset)) for _ in range(missing // self.num_generations)]
+                more = self._rolled_out([dict(self.train_dataset[at]) for at in draws for _ in range(self.num_generations)])
+                parts.append((more.batch, more.speaking))
+                scores.append(more.totals[more.speaking])
                 refills += 1
-            if missing:
-                silent = (~self._speaking(totals)).nonzero().squeeze(1)[: missing * self.num_generations]
-                parts.append((batch, silent))
-                scores.append(totals[silent])
+            if missing:  # TRL counts on as many completions as ever
+                silent = (~first.speaking).nonzero().squeeze(1)[:missing]
+                parts.append((first.batch, silent))
+                scores.append(torch.full_like(first.totals[silent], torch.nan))
             self._metrics["train"]["refills"].append(float(refills))
-            return joined(parts, self.processing_class.pad_token_id), torch.cat(scores)
+            totals = torch.cat(scores)
+            return Rollout(joined(parts, self.processing_class.pad_token_id), totals, ~totals.isnan())
 
         def _prepare_inputs(self, generation_batch: Any) -> Batch:
             """A rollout's rows, sorted by length within a step where the loss does not depend on what shares a pass."""
@@ -150,11 +174,6 @@ def trainer_class() -> Any:
                 None if entropies[0] is None else torch.cat(entropies),
                 None if losses[0] is None else torch.stack(losses).mean(),
             )
-
-        def _speaking(self, totals: Any) -> Any:
-            """Which completions are of a group whose rewards differ, as a mask."""
-            grouped = totals.view(-1, self.num_generations)
-            return (spread(grouped) > 1e-8).expand_as(grouped).reshape(-1)
 
     return Reinforcer
 

@@ -28,7 +28,8 @@ SIGNS = (
         "silent_groups",
         "max_silent_groups",
         True,
-        "samples of a prompt earn the same, so nothing is learned: choose prompts of middling pass rate or more samples_per_prompt",
+        "samples of a prompt earn the same (with dynamic_sampling, are judged the same), so nothing is learned: choose prompts of "
+        "middling pass rate or more samples_per_prompt",
     ),
     Sign("truncated", "max_truncated", True, "answers are cut before their end: raise max_completion_tokens or punish length"),
     Sign("reward_std", "min_reward_std", False, "rewards hardly differ: choose other prompts or rewards"),
