@@ -107,6 +107,8 @@ class Choose(Strict):
     teachers: list[str] = []  # whose traces may become examples; empty: all. The others still count for difficulty
     filters: list[TraceRule] = []  # rules of curation.trace_filters
     near_duplicates: float | None = Field(None, gt=0, le=1)  # Jaccard of 5-word runs to a trace of the same problem
+    semantic_duplicates: float | None = Field(None, gt=0, le=1)  # cosine to a trace of the same problem
+    semantic_model: str | None = None  # that embeds it, by name or folder; None: hashed TF-IDF with SVD over the shard's traces
 
 
 class SelectS1k(Strict):

@@ -152,6 +152,16 @@ def test_filters_drop_problems_and_traces_by_name(tmp_path: Path) -> None:
     assert not (_run(tmp_path, problems=problems) / "trace_duplicates.parquet").exists()
 
 
+def test_traces_of_one_problem_in_other_words_are_pairs_too(tmp_path: Path) -> None:
+    run = _run(tmp_path, "choose.semantic_duplicates=0.9", "choose.per_problem=9")
+    alike = pl.read_parquet(run / "rejected" / "traces.parquet").filter(pl.col("reason") == "semantic_duplicate_trace")
+    pairs = pl.read_parquet(run / "trace_duplicates.parquet")
+    assert alike.height == pairs.height > 0 and set(pairs["method"]) == {"semantic"} and (pairs["similarity"] >= 0.9).all()
+    kept = dict(_dataset(run).select("trace_id", "problem_id").iter_rows())
+    assert all(kept[one] == row for one, row in zip(pairs["kept_id"], alike["problem_id"], strict=True))
+    assert _dataset(_run(tmp_path, "choose.per_problem=9")).height == _dataset(run).height + pairs.height
+
+
 def test_problems_without_a_gold_stay_where_the_recipe_says_so(tmp_path: Path) -> None:
     problems = [{**PROBLEMS[0], "answer": ""}, *PROBLEMS[1:]]
     run = _run(tmp_path, "clean.require_gold=false", "choose.without_gold=true", problems=problems)
