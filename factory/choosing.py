@@ -95,7 +95,7 @@ class _Decided(NamedTuple):
 
 
 def _vectors(found: Sequence[Trace], judged: dict[str, Any], how: Choose) -> dict[str, F32]:
-    """Of a shard's sound traces, by id, where the recipe compares them: of all together, since their words are weighted by rarity."""
+    """Of a shard's sound traces, by id, where the recipe compares them: of all together, since words are weighted by rarity."""
     if how.semantic_duplicates is None:
         return {}
     from curation.vectors import vectors_of
