@@ -11,6 +11,31 @@ from curation.trace_filters import TRACE_RULES, boxes, has_long_paragraph, longe
 
 GOOD = "Find the sum of all integers n with n^2 + 3n < 40 for which n is a multiple of 4."
 
+ENGLISH = (
+    "First I add the two numbers and see what is left of them. Wait, let me check that again: the sum is 12 and the rest is 5, so"
+    " the answer must be 7. That agrees with what the problem says about the apples in each box, and we are done."
+)
+GERMAN = (
+    "Zuerst betrachten wir die Gleichung x^2 + 3x = 10 und bringen alles auf eine Seite. Dann ist x^2 + 3x - 10 = 0, also"
+    " (x+5)(x-2) = 0. Da nach der positiven Lösung gefragt ist, nehmen wir x = 2. Probe: 4 + 6 = 10, das stimmt."
+)
+FRENCH = (
+    "On pose x = 3 et on remplace dans la première équation. Cela donne 2y = 8, donc y = 4. Vérifions : 3 + 4 = 7, ce qui est bien"
+    " la somme demandée. Mais est-ce que nous avons utilisé toutes les conditions ?"
+)
+SPANISH = (
+    "Sea n el entero buscado. Como n deja resto 2 al dividir por 3 y resto 3 al dividir por 5, probamos n = 8: 8 = 3*2 + 2 y"
+    " 8 = 5 + 3. Funciona. Pero queremos el menor mayor que 10, entonces sumamos 15 y obtenemos 23."
+)
+ITALIAN = (
+    "Chiamiamo x il prezzo del libro e y quello della penna. Dalla prima condizione abbiamo x + y = 11, dalla seconda x - y = 10."
+    " Sommando le due equazioni si trova 2x = 21, quindi x = 10,5 e y = 0,5. La risposta è 0,5."
+)
+PORTUGUESE = (
+    "Seja x a quantidade de laranjas. Temos que 3x + 2 = 20, então 3x = 18 e x = 6. Mas o problema pede o dobro, logo a resposta é"
+    " 12. Vamos verificar: 3 vezes 6 são 18, mais 2 dá 20. Está certo."
+)
+
 
 @pytest.mark.parametrize(
     ("prompt", "answer", "solution", "rule"),
@@ -82,6 +107,14 @@ def test_several_answers(answer: str, several: bool) -> None:
     [
         (GOOD, "First we try n = 4. 所以我们 continue.", "28", "language_mixing"),
         (GOOD, "So поэтому it is.", "28", "language_mixing"),
+        (GOOD, "So το άθροισμα είναι 28.", "28", "language_mixing"),
+        (GOOD, GERMAN, "28", "language_mixing"),
+        (GOOD, FRENCH, "28", "language_mixing"),
+        (GOOD, PORTUGUESE, "28", "language_mixing"),
+        (GOOD, ITALIAN, "28", "language_mixing"),
+        (GOOD, f"{ENGLISH} {SPANISH}", "28", "language_mixing"),
+        (GOOD, f"{ENGLISH} " * 200 + f"{SPANISH} " * 200, "28", "language_mixing"),
+        ("若 $中$ 是一个正整数，求它的平方。", ENGLISH, "28", "language_mixing"),
         ("求所有整数的和", "First we look at all the integers and then add them up, which gives it.", "28", "language_mixing"),
         (GOOD, "```python\nprint(1)\n```", "28", "code_in_thought"),
         (GOOD, "so " * 1_500, "28", "long_paragraph"),
@@ -98,6 +131,35 @@ def test_good_traces_stay() -> None:
     assert trace_filter(TRACE_RULES, GOOD, thought, "\\boxed{\\frac{1}{2}}, that is \\boxed{ \\frac{1}{2} }") is None
     assert trace_filter(("language_mixing",), "求 $x$ 的值", "我们有 $\\frac{x}{2}=1$，所以 x=2。", "答案是 \\boxed{2}") is None
     assert trace_filter(TRACE_RULES, GOOD, None, "\\boxed{28}") is None
+
+
+@pytest.mark.parametrize(
+    ("question", "thought"),
+    [
+        ("Translate into Chinese: I have a small dog.", "A small dog: 小狗. So 我有一只小狗."),
+        ("Translate into Chinese: I have a small dog.", "Have is to own, a dog is an animal; small is its size."),
+        ("What is the German for it? Translate the sentence into German.", GERMAN),
+        ("Translate 'der Hund ist nicht groß' for me.", GERMAN),
+        ("Let х be a number for which 3х + 2 = 11. Find it.", ENGLISH),
+        ("Let х be a number for which 3х + 2 = 11. Find it.", "So 3х = 9, and х = 3. Check: х = 3 gives 3х + 2 = 11."),
+        ("The sign 中 stands for the product. What is 3 中 4?", ENGLISH),
+        ("The sign 中 stands for the product. What is 3 中 4?", "3 中 4 is 12, as 4 中 3 is; 中 is the product."),
+        ("Find the sum of the angles.", "Let α, β, γ be the angles; αβγ = 1 and αβγδ is 2, so αβγ + βγδ + γδα is known."),
+        (GOOD, "In Los Angeles and Las Vegas the de Broglie wavelength of El Niño is what is asked. " * 3),
+        (GOOD, "The side da is 3 and du is 4, so da du is 12, as du da is. " * 5),
+        (GERMAN, GERMAN),
+        ("Berechne 3 + 4.", GERMAN),
+        (SPANISH, SPANISH),
+        ("Сколько будет 3 + 4?", "Складываем числа: 3 + 4 = 7, ответ 7."),
+    ],
+)
+def test_thoughts_in_the_language_of_the_question_stay(question: str, thought: str) -> None:
+    assert trace_filter(("language_mixing",), question, thought, "28") is None
+
+
+def test_the_answer_may_be_in_any_language() -> None:
+    assert trace_filter(("language_mixing",), "Put it in other words: I have a dog.", "A dog, so.", "我有一只小狗。") is None
+    assert trace_filter(("language_mixing",), GOOD, ENGLISH, GERMAN) is None
 
 
 def test_boxes_are_found_with_their_braces() -> None:
