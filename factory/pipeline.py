@@ -182,7 +182,17 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
     if key.startswith("set."):
         group["set"] = {**(group.get("set") or {})}  # its own: YAML's *alias is the same dict in every stage that names it
         group, key = group["set"], key.removeprefix("set.")
-    group[key] = yaml.safe_load(text)
+    group[key] = _value(assignment, text)
+
+
+def _value(assignment: str, text: str) -> Any:
+    if text.startswith("@"):  # a reference, which as YAML would want quotes inside the shell's
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())[:120]
+        raise UserError(f"--set {assignment}: the value is no YAML ({said}): put a text with signs into quotes") from None
 
 
 def references(stage: Stage) -> list[str]:
