@@ -12,6 +12,7 @@ from curation.errors import UserError
 from curation.files import write_atomic
 from curation.records import content_id
 from factory.pipeline import Loaded, Stage, references
+from factory.pipeline_check import obstacles, require_clear
 from factory.pipeline_stages import Context, files_of, perform, shown_settings
 from factory.progress import say
 from factory.run import locked
@@ -30,10 +31,12 @@ def run_pipeline(loaded: Loaded, *, runs: Path, out: Path | None, workers: int, 
     """Do what is not done yet of a pipeline, and return its folder.
 
     A stage is done again where its settings or what it takes have changed; one that is done is a no-op. Killed at any moment and
-    called again, it goes on where the stage's own command does. Raises whatever a stage raises; what is finished is kept.
+    called again, it goes on where the stage's own command does. Raises UserError, before a stage is started, with a line for each
+    thing that would stop one (factory.pipeline_check), and whatever a stage raises; what is finished is kept.
     """
     name = "-".join(filter(None, (loaded.pipeline.name, loaded.pipeline.size)))
     place = Place(out or runs / name, runs)
+    require_clear(loaded, _done(loaded, place.folder))
     place.folder.mkdir(parents=True, exist_ok=True)
     with locked(place.folder):
         record = _opened(loaded, place.folder, command)
@@ -138,24 +141,33 @@ def _now() -> str:
 
 
 def plan_text(loaded: Loaded, *, runs: Path, out: Path | None) -> str:
-    """The stages, what each takes, and which are done, without doing any."""
+    """The stages, what each takes, which are done, and what would stop the others, without doing any."""
     name = "-".join(filter(None, (loaded.pipeline.name, loaded.pipeline.size)))
     folder = out or runs / name
-    before = {entry["name"]: entry for entry in _read(folder).get("stages", [])}
-    lines, digests, fresh = [f"{name}: {loaded.pipeline.description}"], dict[str, str](), set[str]()
+    done = _done(loaded, folder)
+    lines = [f"{name}: {loaded.pipeline.description}"]
     for stage in loaded.pipeline.stages:
-        entry, takes = before.get(stage.name), references(stage)
-        current = entry is not None and entry["state"] == "done" and not fresh & set(takes)
-        if current and entry is not None and entry["key"] == stage_key(stage, digests, loaded.home):
-            digests[stage.name], state = entry["digest"], "done"
-        else:
-            fresh.add(stage.name)
-            state = "to do"
+        state = "done" if stage.name in done else "to do"
         values = {key: value for key, value in shown_settings(stage).items() if key != "set"}
         told = ", ".join(f"{key} {value if isinstance(value, str) else ' '.join(value)}" for key, value in values.items())
         changed = ", ".join(f"{key}={json.dumps(value)}" for key, value in stage.set.items())
         lines.append(f"{state:<6} {stage.name:<22} {stage.does:<8} {told}{f' ({changed})' if changed else ''}")
-    return "\n".join([*lines, f"in {folder}"])
+    return "\n".join([*lines, f"in {folder}", *(f"it cannot run yet: {one}" for one in obstacles(loaded, done))])
+
+
+def _done(loaded: Loaded, folder: Path) -> set[str]:
+    """The stages that a run would find done: finished with these settings, inputs and files."""
+    before = {entry["name"]: entry for entry in _read(folder).get("stages", [])}
+    digests, done = dict[str, str](), set[str]()
+    for stage in loaded.pipeline.stages:
+        entry = before.get(stage.name)
+        if entry is None or entry["state"] != "done" or not set(references(stage)) <= done:
+            continue
+        whole = (folder / str(entry["folder"])).is_dir() and all(f.is_file() for f in files_of(stage, loaded.home))
+        if whole and entry["key"] == stage_key(stage, digests, loaded.home):
+            digests[stage.name] = entry["digest"]
+            done.add(stage.name)
+    return done
 
 
 def pipeline_summary(folder: Path) -> str:

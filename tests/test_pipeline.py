@@ -78,14 +78,14 @@ def test_a_change_reaches_the_stage_it_names_and_no_other_with_the_same_alias() 
 
 
 def test_a_failed_stage_says_why_and_the_next_call_goes_on(tmp_path: Path) -> None:
-    broken = [STAGES[0], {**STAGES[1], "recipe": "countdwn"}, STAGES[2]]
-    written(tmp_path, broken)
-    with pytest.raises(UserError, match="did you mean 'countdown'"):
+    nowhere = {**PUZZLES, "clean.pass_rate": {"low": 0.5}, "clean.pass_rate.table": "@first/none.parquet"}
+    written(tmp_path, [STAGES[0], {**STAGES[1], "set": nowhere}, STAGES[2]])
+    with pytest.raises(UserError, match=r"none\.parquet"):
         run(tmp_path)
     record = json.loads((tmp_path / "runs/mine" / RECORD).read_text())
     assert record["state"] == "failed" and [e["state"] for e in record["stages"]] == ["done", "failed", "waiting"]
-    assert "no recipe 'countdwn'" in record["stages"][1]["error"]
-    mended = run(tmp_path, "second.recipe=countdown")
+    assert "none.parquet" in record["stages"][1]["error"]
+    mended = run(tmp_path, "second.set.clean.pass_rate.table=@first/difficulty.parquet")
     assert starts(mended)["first"] == starts(record)["first"] and mended["state"] == "done"
 
 
@@ -110,6 +110,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     assert "r1 has no size 'tinny' (did you mean 'tiny'?)" in said(name="r1", size="tinny")
     assert "no stage 'frst' (did you mean 'first'?)" in said("frst.recipe=x")
     assert "wanted STAGE.KEY=VALUE" in said("first=x")
+    assert "--set first.set={a: the value is no YAML (" in said("first.set={a")
     assert "unknown key 'stage first: recipee' (did you mean 'recipe'?)" in said("first.recipee=x")
     later = [{**STAGES[1], "set": {"x": "@alone/y"}}, STAGES[2]]
     assert "stage second takes @alone, which is no stage before it" in said(stages=later)
