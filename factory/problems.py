@@ -103,13 +103,27 @@ def hub_commit(repo: str, revision: str | None, kind: Literal["dataset", "model"
 
 
 def hub_rows(repo: str, config: str | None, split: str, commit: str) -> Iterator[Row]:
-    """Stream the rows of a Hub data set at a commit."""
+    """Stream the rows of a Hub data set at a commit. Raises UserError, when read, for a configuration or split it does not have."""
     from datasets import load_dataset
 
     try:
         yield from load_dataset(repo, config, split=split, revision=commit, streaming=True)
     except ValueError as error:  # an unknown config or split; datasets lists those it has
-        raise UserError(f"data set {repo!r}: {str(error).strip().splitlines()[0]}") from None
+        raise UserError(_refusal(repo, config, commit, str(error).strip())) from None
+
+
+def _refusal(repo: str, config: str | None, commit: str, said: str) -> str:
+    """What a person is told where datasets has refused a configuration or a split."""
+    from datasets import get_dataset_config_names
+
+    if not said.startswith(("Config name is missing", "BuilderConfig")):
+        return f"data set {repo!r}: {said.splitlines()[0]}"
+    known = get_dataset_config_names(repo, revision=commit)
+    got = f"no configuration {config!r}" if config else "several configurations, and none is named"
+    return (
+        f"data set {repo!r} has {got}: wanted one of {', '.join(known)}; write {repo}:{known[0]}, "
+        f"replay:{repo}:{known[0]}:train for a teacher, or config: {known[0]} in a recipe"
+    )
 
 
 def benchmark_digests(benchmarks: Sequence[BenchmarkFrom]) -> list[dict[str, Any]]:

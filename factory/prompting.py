@@ -14,9 +14,9 @@ from curation.files import read_rows, write_table
 from curation.records import Message, Problem, content_id, from_frame
 from curation.sources import Refused, read_problems
 from curation.verify import check_golds, verifier_versions
+from factory.hub_sets import names_file, open_hub_set
 from factory.ledger import count
 from factory.measuring import rates
-from factory.problems import hub_commit, hub_rows
 from factory.progress import say
 from factory.steps import Facts, Piece, file_digest, once
 from training.grpo import Prompt
@@ -42,18 +42,17 @@ class Questions(NamedTuple):
 
 
 def open_questions(where: str) -> Questions:
-    """A run's problems, a file, or a data set on the Hub. Raises UserError for a run that has none."""
+    """A run's problems, a file, or a data set on the Hub (OWNER/NAME[:CONFIG]). Raises UserError for a run that has none."""
     folder = Path(where)
     if folder.is_dir():
         return _of_run(folder)
-    if folder.is_file() or "." in folder.name:
+    if names_file(where):
         name = folder.name.split(".")[0]
         if next(read_rows(folder), None) is None:
             raise UserError(f"{folder.name} has no rows: wanted rows with a problem and a gold answer")
         return Questions(name, file_digest(folder), None, None, lambda settings: _rows(read_rows(folder), name, settings))
-    commit = hub_commit(where, None)
-    name = where.rpartition("/")[2]
-    return Questions(name, commit, None, None, lambda settings: _rows(hub_rows(where, None, "train", commit), name, settings))
+    found = open_hub_set(where)
+    return Questions(found.name, found.digest, None, None, lambda settings: _rows(found.read(), found.name, settings))
 
 
 def _of_run(folder: Path) -> Questions:

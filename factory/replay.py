@@ -58,25 +58,27 @@ class Loose(NamedTuple):
 
 
 class Replay(NamedTuple):
-    identity: str  # what its bytes are: "sha256:..." of a file, or "owner/name@commit" on the Hub
+    identity: str  # what its bytes are: "sha256:..." of a file, or "owner/name@commit" on the Hub, with the part of it that is read
     traces: Iterator[Loose]
 
 
 def open_replay(where: str) -> Replay:
-    """The traces of `replay:WHERE`: an existing file, or REPO[:SPLIT] on the Hub."""
+    """The traces of `replay:WHERE`: an existing file, or REPO[[:CONFIG]:SPLIT] on the Hub."""
     path = Path(where)
     if path.exists() or where.startswith((".", "/")):
         if not path.is_file():
             raise UserError(f"replay:{where}: no such file: give the path of a file of traces")
         rows = read_rows(path)
         return Replay(f"sha256:{file_digest(path)}", read_traces(rows, path.name))
-    repo, _, split = where.partition(":")
+    repo, _, part = where.partition(":")
+    config, _, split = part.rpartition(":")
     if repo.count("/") != 1:
         raise UserError(
             f"replay:{where}: no such file, and not the name of a Hub data set (owner/name): give the path of a file of traces"
         )
     commit = hub_commit(repo, None)
-    return Replay(f"{repo}@{commit}", read_traces(hub_rows(repo, None, split or "train", commit), repo))
+    rows = hub_rows(repo, config or None, split or "train", commit)
+    return Replay(f"{repo}@{commit}" + (f":{part}" if part else ""), read_traces(rows, repo))
 
 
 def read_traces(rows: Iterable[Row], where: str) -> Iterator[Loose]:

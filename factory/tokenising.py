@@ -15,8 +15,8 @@ from curation.files import Row as Read
 from curation.files import read_rows, write_atomic, write_table
 from curation.records import Message, content_id
 from curation.thinking import join_thinking
+from factory.hub_sets import names_file, open_hub_set
 from factory.ledger import count
-from factory.problems import hub_commit, hub_rows
 from factory.progress import track
 from factory.steps import Facts, Piece, file_digest, once
 from training.parity import Case
@@ -39,10 +39,10 @@ class Examples(NamedTuple):
 
 
 def open_examples(where: str) -> Examples:
-    """A run's data set, a file, or a data set on the Hub. Raises UserError for a run that is not finished."""
+    """A run's data set, a file, or a data set on the Hub (OWNER/NAME[:CONFIG]). Raises UserError for a run that is not finished."""
     folder = Path(where)
     if not folder.is_dir():
-        return _one_file(folder) if folder.is_file() or "." in folder.name else _of_hub(where)
+        return _one_file(folder) if names_file(where) else _of_hub(where)
     manifest, files = folder / "manifest.json", sorted((folder / "dataset").glob("*.parquet"))
     if not files or not manifest.is_file():
         raise UserError(f"{where} is no finished run: wanted a folder with manifest.json and dataset/, as factory build leaves it")
@@ -57,9 +57,9 @@ def _one_file(path: Path) -> Examples:
     return Examples(path.name.split(".")[0], file_digest(path), None, lambda: read_rows(path))
 
 
-def _of_hub(repo: str) -> Examples:
-    commit = hub_commit(repo, None)
-    return Examples(repo.rpartition("/")[2], commit, None, lambda: hub_rows(repo, None, "train", commit))
+def _of_hub(where: str) -> Examples:
+    found = open_hub_set(where)
+    return Examples(found.name, found.digest, None, found.read)
 
 
 def tokenise(
