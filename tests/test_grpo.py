@@ -380,8 +380,11 @@ def test_an_illness_stops_the_training_and_keeps_a_checkpoint_from_before(studen
         trained(student, tmp_path, *ill)
     kept = sorted(p.name for p in (tmp_path / "work" / "stage-1" / "checkpoints").glob("checkpoint-*"))
     assert kept == ["checkpoint-1", "checkpoint-2"]
-    with pytest.raises(UserError, match="stopped at step 3"):  # as sick as before
+    with pytest.raises(UserError, match="stopped at step 3") as again:  # as sick as before
         trained(student, tmp_path, *ill)
+    assert str(again.value).endswith(
+        "; there is no checkpoint from before it: begin anew with the same student and changed settings"
+    )
 
 
 @pytest.mark.slow

@@ -22,8 +22,8 @@ SOMETIMES = {
     "clipped_ratio": "clip_ratio/region_mean",  # share of tokens whose ratio is outside epsilon
     "reward": "reward",  # mean weighted sum
     "reward_std": "reward_std",  # over all completions of the rollout
-    # Share of groups that teach nothing: their rewards are all equal or, with dynamic sampling, which drops those, their answers are
-    # all judged alike; then it is the mean over the rounds of refills.
+    # Share of groups that teach nothing: their rewards are all equal; with dynamic sampling, which drops those, their answers are
+    # judged all alike, and it is the mean over the rounds of refills.
     "silent_groups": "frac_reward_zero_std",
     "unjudged": "unjudged",  # share of completions of which the verifier could not tell
     "truncated": "completions/clipped_ratio",
@@ -106,16 +106,19 @@ def _require_numbers(line: dict[str, Any], checkpoints: Path) -> None:
 def _stopped(found: str, lines: list[dict[str, Any]], settings: GrpoSettings, checkpoints: Path) -> str:
     step = lines[-1]["step"]
     well = step - settings.health_window * settings.steps_per_rollout
-    return (
-        f"stopped at step {step}: {found}; {kept_before(checkpoints, well)}; go on from there with --student and changed settings"
-    )
+    what = "go on from there with --student" if _newest(checkpoints, well) else "begin anew with the same student"
+    return f"stopped at step {step}: {found}; {kept_before(checkpoints, well)}: {what} and changed settings"
 
 
 def kept_before(checkpoints: Path, step: int) -> str:
     """The newest checkpoint up to a step, in words."""
-    found = [p for p in checkpoints.glob("checkpoint-*") if int(p.name.partition("-")[2]) <= step]
-    newest = max(found, key=lambda p: int(p.name.partition("-")[2]), default=None)
+    newest = _newest(checkpoints, step)
     return f"the checkpoint {newest} is from before it" if newest else "there is no checkpoint from before it"
+
+
+def _newest(checkpoints: Path, step: int) -> Path | None:
+    found = [p for p in checkpoints.glob("checkpoint-*") if int(p.name.partition("-")[2]) <= step]
+    return max(found, key=lambda p: int(p.name.partition("-")[2]), default=None)
 
 
 def forget_after(metrics: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
