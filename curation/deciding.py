@@ -25,8 +25,13 @@ DECIDES = 2  # part of what must agree
 
 _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen twenty"
+    " eighteen nineteen"
 )
+_ORDINALS = (
+    "fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth"
+    " nineteenth twentieth thirtieth fortieth fiftieth sixtieth seventieth eightieth ninetieth hundredth thousandth millionth"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"  # twenty-one is two tokens, and both decide
 # Words of one line mean the same to an answer; words of different lines do not.
 _DECIDING = """
 twice double doubled doubles
@@ -91,14 +96,22 @@ before
 after
 inside
 outside
-hundred
-thousand
-million
+dozen dozens
+score scores
+hundred hundreds
+thousand thousands
+million millions
+billion billions
+trillion trillions
+quadruple quadrupled quadruples
+quintuple quintupled quintuples
 """
 _FRACTION = frozenset(["/", r"\frac"])
 _MEANING = (
     {r"\frac": "/"}
     | {word: str(number) for number, word in enumerate(_NUMBERS.split())}
+    | {word: str(10 * number) for number, word in enumerate(_TENS.split(), 2)}
+    | {word: ordinal for ordinal in _ORDINALS.split() for word in (ordinal, f"{ordinal}s")}
     | {word: line.split()[0] for line in _DECIDING.strip().split("\n") for word in line.split()}
 )
 _SPELLING = frozenset([*"{}()[]|_", r"\begin", r"\end"])  # these come and go with LaTeX style and asides

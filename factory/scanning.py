@@ -72,7 +72,7 @@ def _hit(fields: list[Any]) -> Hit:
 
 def _wanted(clean: Clean) -> dict[str, object]:
     """The pieces that cleaning needs, with their settings."""
-    return ({"words": "1"} if by_words(clean) else {}) | ({"caught": rule_of(clean)} if clean.benchmarks else {})
+    return ({"words": "2"} if by_words(clean) else {}) | ({"caught": rule_of(clean)} if clean.benchmarks else {})
 
 
 def _inputs(part: Sequence[Shard]) -> list[str]:

@@ -76,6 +76,30 @@ def test_rows_that_differ_in_what_decides_stay(one: str, other: str) -> None:
     assert near_duplicates([one, other], threshold=0.5) == [None, None]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("thirty", "forty"),
+        ("twenty-one", "twenty-two"),
+        ("eighty-one", "ninety-one"),
+        ("a dozen", "a score of"),
+        ("dozens of", "hundreds of"),
+        ("a thousand", "a billion"),
+        ("a million", "a trillion"),
+        ("every fifth of", "every sixth of"),
+        ("a thirtieth of", "a fortieth of"),
+    ],
+)
+def test_twins_of_numbers_in_words_stay(one: str, other: str) -> None:
+    texts = [STORY.format(number, 24) for number in (one, other)]
+    assert near_duplicates(texts, threshold=0.5) == [None, None]
+    assert not same_question(*texts, golds_agree=True)
+
+
+def test_a_number_is_the_same_in_words_and_in_figures() -> None:
+    assert near_duplicates([STORY.format("thirty", 24), STORY.format(30, 24)], threshold=0.7)[1] is not None
+
+
 def test_brackets_that_change_the_value_keep_both() -> None:
     assert near_duplicates(["What is $88 / (4 / 2)$ then?", "What is $88 / 4 / 2$ then?"]) == [None, None]
 

@@ -39,7 +39,9 @@ _QUANTITY = re.compile(
     r"|minim\w+|maxim\w+|\w*creas\w*|sum|total|altogether|product|differen\w+|quotient|ratio|remainder|mean|average|median|mode|range|odd"
     r"|even|prime|composite|\w*negative|positive|same|equal\w*|identical|distinct|\w*integers?|\w*rational|real|complex|not|never|without"
     r"|except|excluding|only|exactly|each|every|perimeter|circumference|area|volume|radius|diameter|base|height|width|length|squares?"
-    r"|squared|cubed?|cubes|left|right|inside|outside|million|least|exceed\w*|triples?|cannot|doesn|isn|don)\b",
+    r"|squared|cubed?|cubes|left|right|inside|outside|million|least|exceed\w*|triples?|cannot|doesn|isn|don"
+    r"|dozens?|scores?|hundreds|thousands|millions|[bt]illions?|(?:quadru|quintu)ples?d?"
+    r"|(?:fif|six|seven|eigh|nin|ten|eleven|twelf|\w+teen|\w+tie|hundred|thousand|million)ths?)\b",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"(?<![\\{$^_\w])[a-z]{5,}(?![\w}$])")
