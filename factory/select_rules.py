@@ -26,6 +26,7 @@ from factory.rules import Select, SelectDiverse, SelectLimo, SelectMixture, Sele
 from factory.steps import Piece
 
 SHARDS_AT_ONCE = 2  # Polars packs and unpacks a column on one core, and nearly all of a shard is one column: the texts
+_SOLVED = "solved_by_a_small_model"
 _PLAIN = ("id", "problem_id", "trace_id", "problem", "source", "domain", "teacher", "outcome", "meta")
 
 
@@ -85,7 +86,7 @@ def _s1k(rule: SelectS1k, table: pl.DataFrame, difficulty: Piece) -> Selection:
     labels = _label(table, rule.domain).alias("domain"), _label(table, rule.source).fill_null("").alias("source")
     known = table.with_columns(*labels, pl.col("thinking").alias("length"))
     known = known.join(_easy(rule, difficulty), on="problem_id", how="left", maintain_order="left").with_columns(right)
-    return s1k(
+    done = s1k(
         known,
         size=rule.size,
         mode=rule.mode or ("notebook" if rule.benchmark_sources else "paper"),
@@ -94,17 +95,22 @@ def _s1k(rule: SelectS1k, table: pl.DataFrame, difficulty: Piece) -> Selection:
         keep_longer={name: float(n) for name, n in rule.keep_longer.items()},
         benchmark_sources=rule.benchmark_sources,
     )
+    solved = [
+        f", solved by {models}" if reason == _SOLVED else "" for models, reason in zip(known["by"], done.reasons, strict=True)
+    ]
+    return done._replace(details=[f"{detail}{by}" for detail, by in zip(done.details, solved, strict=True)])
 
 
 def _easy(rule: SelectS1k, difficulty: Piece) -> pl.DataFrame:
-    """problem_id and easy, whether a model solves it; only problems judged for every model, as s1 drops a row without a grade."""
+    """problem_id, easy (whether a model solves it), by (which ones do); of problems judged for every model: s1 drops others."""
     table = read_table(Path(rule.table)) if rule.table else pl.read_parquet(difficulty.folder / "difficulty.parquet")
     listed = table.select(pl.format("{}@{}", "model", "revision")).unique().to_series().sort().to_list()
     models = (rule.models or listed) if table.height else []
-    each = [of_models(table, [model]).filter(pl.col("judged") > 0) for model in models]
-    judged = pl.concat(each or [of_models(table, [])]).group_by("problem_id")
-    counted = judged.agg(pl.len().alias("models"), (pl.col("correct") > 0).any().alias("easy"))
-    return counted.filter(pl.col("models") == len(models)).select("problem_id", "easy")
+    each = [of_models(table, [m]).filter(pl.col("judged") > 0).with_columns(pl.lit(m).alias("model")) for m in models]
+    judged = pl.concat(each) if each else of_models(table, []).with_columns(pl.lit("").alias("model"))
+    by = pl.col("model").filter(pl.col("correct") > 0).str.join(", ").alias("by")
+    counted = judged.group_by("problem_id", maintain_order=True).agg(pl.len().alias("models"), by)
+    return counted.filter(pl.col("models") == len(models)).select("problem_id", (pl.col("by") != "").alias("easy"), "by")
 
 
 def _rates(rule: SelectPassRate | SelectMixture, difficulty: Piece) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -29,25 +29,35 @@ if TYPE_CHECKING:
     from factory.one_shard import Judged
 
 
+class Dropped(NamedTuple):
+    """What a rule says of a row that it did not take."""
+
+    step: str
+    reason: str
+    detail: str
+
+
 def select(store: Path, rules: Sequence[Select], judged: Sequence[Judged], difficulty: Piece) -> Piece:
     """What the rules leave: `examples-<shard>.parquet`, and what they take away: `traces.parquet`, `problems.parquet`.
 
-    `selection.json` holds, for each rule in order, its settings and all else that is needed to repeat it.
+    `selection.json` holds, for each rule in order, its settings as resolved and all else that is needed to repeat it. What a rule
+    measured of a row that it dropped, such as its score, is that row's `detail`.
     """
     settings = [rule.model_dump(mode="json") | {"digest": table_digest(getattr(rule, "table", None))} for rule in rules]
 
     def work(folder: Path) -> Facts:
         every = example_table([j.examples.folder / "examples.parquet" for j in judged], rules)
         left = every
-        why: dict[int, tuple[str, str]] = {}
+        why: dict[int, Dropped] = {}
         lines: list[dict[str, Any]] = []
         states: list[dict[str, Any]] = []
         for number, rule in enumerate(rules):
             name = rule.rule if [r.rule for r in rules[:number]].count(rule.rule) == 0 else f"{rule.rule} {number + 1}"
             done = apply(rule, left, difficulty)
             lines += _lines(name, done)
-            states.append(done.state)
-            why |= {row: (name, reason) for row, reason in zip(left["row"], done.reasons, strict=True) if reason}
+            states.append(done.state | {"settings": settings[number]})
+            said = zip(left["row"], done.reasons, done.details, strict=True)
+            why |= {row: Dropped(f"select {name}", reason, detail) for row, reason, detail in said if reason}
             left = left[done.taken]
         times = Counter(left["row"].to_list())
         with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
@@ -70,7 +80,7 @@ def _by_shard(every: pl.DataFrame, shards: int) -> list[pl.DataFrame]:
     return [every.filter(pl.col("shard") == shard) for shard in range(shards)]
 
 
-def _write(folder: Path, j: Judged, part: pl.DataFrame, *, times: Counter[int], why: dict[int, tuple[str, str]]) -> int:
+def _write(folder: Path, j: Judged, part: pl.DataFrame, *, times: Counter[int], why: dict[int, Dropped]) -> int:
     """One shard's examples and what was taken away of it; how many examples are left."""
     number = j.shard.number
     repeats = [times.get(row, 0) for row in part["row"]]
@@ -92,15 +102,11 @@ def _write(folder: Path, j: Judged, part: pl.DataFrame, *, times: Counter[int], 
     return len(places)
 
 
-def _reject(path: Path, source: Path, reasons: dict[str, tuple[str, str]]) -> None:
+def _reject(path: Path, source: Path, dropped: dict[str, Dropped]) -> None:
     """The rows of `source` that were taken away; step is the rule."""
     # Of a row that stays no text is made, and where all stay nothing is read.
     found = pl.scan_parquet(source)
-    frame = (found.filter(pl.col("id").is_in(list(reasons))) if reasons else found.head(0)).collect()
-    pairs = [reasons[row] for row in frame["id"]]
-    named = frame.with_columns(
-        pl.Series("step", [f"select {rule}" for rule, _ in pairs], pl.String),
-        pl.Series("reason", [reason for _, reason in pairs], pl.String),
-        pl.lit("", pl.String).alias("detail"),
-    )
-    write_table(named, path, level=1)  # read once, as those of the choice
+    frame = (found.filter(pl.col("id").is_in(list(dropped))) if dropped else found.head(0)).collect()
+    said = [dropped[row] for row in frame["id"]]
+    columns = [pl.Series(name, [d[at] for d in said], pl.String) for at, name in enumerate(Dropped._fields)]
+    write_table(frame.with_columns(columns), path, level=1)  # read once, as those of the choice

@@ -20,13 +20,20 @@ class Selection(NamedTuple):
     reasons: list[str | None]  # for each row why it was not taken; None where it was
     stages: list[Stage]  # in order
     state: dict[str, Any]  # JSON: with the same rows, all that is needed to do it again
+    details: list[str]  # for each row what was measured of it, such as a score, a rate, a group or a rank; empty: nothing was
 
 
-def selection(reasons: Sequence[str | None], state: dict[str, Any], stages: list[Stage], repeats: Sequence[int] = ()) -> Selection:
+def selection(
+    reasons: Sequence[str | None],
+    state: dict[str, Any],
+    stages: list[Stage],
+    details: Sequence[str],
+    repeats: Sequence[int] = (),
+) -> Selection:
     """The Selection in which rows without a reason are taken, `repeats` times each where that is given."""
     times = repeats or [1] * len(reasons)
     taken = [row for row, reason in enumerate(reasons) if reason is None for _ in range(times[row])]
-    return Selection(taken, list(reasons), stages, state)
+    return Selection(taken, list(reasons), stages, state, list(details))
 
 
 def stages_of(steps: Sequence[tuple[str, Sequence[str | None]]], rows: int) -> tuple[list[str | None], list[Stage]]:

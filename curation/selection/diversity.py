@@ -36,7 +36,17 @@ def diverse(table: pl.DataFrame, vectors: F32, *, size: int, method: Method, see
         [("diverse", [None if row in taken else "like_a_taken_row" for row in range(table.height)])], table.height
     )
     state = {"rule": "diverse", "method": method, "size": size, "seed": seed, "drawn": [table["id"][row] for row in drawn]}
-    return selection(reasons, state, stages)
+    return selection(reasons, state, stages, _nearest(vectors, table["id"].to_list(), drawn))
+
+
+def _nearest(vectors: F32, ids: list[str], drawn: list[int]) -> list[str]:
+    """For each row its cosine to the likest of the `drawn`, and which that is."""
+    details: list[str] = []
+    for start in range(0, len(vectors), _BLOCK_ROWS) if drawn else ():
+        cosines = vectors[start : start + _BLOCK_ROWS] @ vectors[drawn].T
+        likest = cosines.argmax(axis=1)
+        details += [f"cosine {row[place]:.2f} to {ids[drawn[place]]}" for row, place in zip(cosines, likest, strict=True)]
+    return details or [""] * len(vectors)
 
 
 def _k_centre(vectors: F32, size: int, seed: int) -> list[int]:

@@ -24,7 +24,8 @@ def limo(table: pl.DataFrame, *, size: int, weights: dict[str, float] | None = N
     scored = table.select("id", "problem_id", score(weights).alias("score"), pl.int_range(pl.len()).alias("row"))
     ranked = scored.sort(["score", "id"], descending=[True, False])
     best = ranked.unique("problem_id", keep="first", maintain_order=True)
-    first, top = set(best["row"]), set(best.head(size)["row"])
+    chosen = best.head(size)
+    first, top = set(best["row"]), set(chosen["row"])
     reasons, stages = stages_of(
         [
             ("best trace", [None if row in first else "not_best_of_problem" for row in range(table.height)]),
@@ -33,7 +34,14 @@ def limo(table: pl.DataFrame, *, size: int, weights: dict[str, float] | None = N
         table.height,
     )
     state: dict[str, Any] = {"rule": "limo", "size": size, "weights": weights, "scale": _scale(table, weights)}
-    return selection(reasons, state, stages)
+    state["scores"] = dict(zip(chosen["id"], chosen["score"], strict=True))  # of the rows taken, the best first
+    return selection(reasons, state, stages, _ranks(ranked))
+
+
+def _ranks(ranked: pl.DataFrame) -> list[str]:
+    """The score and the rank of each row of the table, from columns score and row of its rows in the order of the score."""
+    numbered = ranked.with_row_index("rank", 1).sort("row")
+    return [f"score {s:.4f}, rank {r} of {ranked.height}" for s, r in zip(numbered["score"], numbered["rank"], strict=True)]
 
 
 def score(weights: dict[str, float]) -> pl.Expr:

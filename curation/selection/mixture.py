@@ -50,7 +50,7 @@ def mixture(
     reasons = [_reason(row, group, taken, named) for row, group in enumerate(groups)]
     final, stages = stages_of([("mixture", reasons)], table.height)
     state: dict[str, Any] = {"rule": "mixture", "by": by, "seed": seed, "offered": sizes, "wanted": wanted, "edges": list(edges)}
-    return selection(final, state, stages)
+    return selection(final, state, stages, [f"group {group}" if group is not None else "" for group in groups])
 
 
 def bucketed(values: pl.Series, edges: Sequence[float]) -> list[str | None]:

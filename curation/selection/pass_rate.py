@@ -51,13 +51,16 @@ def by_pass_rate(table: pl.DataFrame, bands: tuple[Band, ...], *, surely: bool =
     rates = table["pass_rate"].to_list()
     found = [next((b for b in bands if r is not None and b.holds(r)), None) for r in rates]
     reasons = [_reason(r, b, bands) for r, b in zip(rates, found, strict=True)]
+    spans = [""] * table.height
     if surely:
-        ends = table.select("low", "high").iter_rows()
+        ends = table.select("low", "high").rows()
+        spans = [f", {low:.3f} to {high:.3f}" for low, high in ends]
         sure = [b is not None and b.low <= low and high <= b.high for b, (low, high) in zip(found, ends, strict=True)]
         reasons = [reason or (None if known else "not_surely") for reason, known in zip(reasons, sure, strict=True)]
     final, stages = stages_of([("pass rate", reasons)], table.height)
     state = {"rule": "pass_rate", "bands": [list(b) for b in bands], "surely": surely}
-    return selection(final, state, stages, [b.times if b else 0 for b in found])
+    details = [f"rate {r:.4f}{span}" if r is not None else "" for r, span in zip(rates, spans, strict=True)]
+    return selection(final, state, stages, details, [b.times if b else 0 for b in found])
 
 
 def _reason(rate: float | None, band: Band | None, bands: tuple[Band, ...]) -> str | None:

@@ -22,12 +22,14 @@ def per_problem(table: pl.DataFrame, *, k: int, by: By, seed: int = 0) -> Select
     order = preferred(table, by=by, seed=seed)
     problems, seen = table["problem_id"].to_list(), dict[str, int]()
     final: list[str | None] = ["not_chosen"] * table.height
+    details = [""] * table.height
     for row in order:
         seen[problems[row]] = seen.get(problems[row], 0) + 1
+        details[row] = f"rank {seen[problems[row]]} of its problem by {by}"
         if seen[problems[row]] <= k:
             final[row] = None
     final, stages = stages_of([("per problem", final)], table.height)
-    return selection(final, {"rule": "per_problem", "k": k, "by": by, "seed": seed}, stages)
+    return selection(final, {"rule": "per_problem", "k": k, "by": by, "seed": seed}, stages, details)
 
 
 def preferred(table: pl.DataFrame, *, by: By, seed: int) -> list[int]:

@@ -100,7 +100,20 @@ def s1k(
         "drawn": [rows.id[row] for row in drawn],  # in the order of the draw
         "domain_weights": weights,
     }
-    return selection(reasons, state, stages)
+    return selection(reasons, state, stages, _details(rows, left))
+
+
+def _details(rows: Rows, hard: Sequence[Hard]) -> list[str]:
+    """Of a hard row its rank among those of its domain, by length; of another what is missing, or its domain and length."""
+    seen, of_domain = Counter[str](), Counter(h.domain for h in hard)
+    names = ("domain", "length", "correct", "easy")
+    features = list(zip(rows.domain, rows.length, rows.correct, rows.easy, strict=True))
+    missing = [", ".join(name for name, value in zip(names, row, strict=True) if value is None) for row in features]
+    details = [f"no {gone}" if gone else f"domain {row[0]}, length {row[1]}" for gone, row in zip(missing, features, strict=True)]
+    for h in hard:
+        seen[h.domain] += 1
+        details[h.row] += f", rank {seen[h.domain]} of {of_domain[h.domain]}"
+    return details
 
 
 def _refuse_unknown(sources: Sequence[str], named: Mapping[str, Iterable[str]]) -> None:
