@@ -18,6 +18,7 @@ from factory.build import build
 from factory.cli import cli
 from factory.recipe import Changes, load_recipe
 from factory.reinforcing import grpo
+from training import grpo_settings
 from training.apart import apart
 from training.grpo import Prompt, make_trainer, ordered, reinforce, train_stage
 from training.grpo_batches import by_length, ends, joined
@@ -180,7 +181,7 @@ ALGORITHMS = {
     "dapo": ("loss_type=dapo", "epsilon_high=0.28", "delta=10", "dynamic_sampling=true", "mask_truncated_completions=true"),
     "gspo": ("loss_type=grpo", "importance_sampling_level=sequence", "epsilon=3e-4", "epsilon_high=4e-4"),
     "cispo": ("loss_type=cispo", "epsilon_high=5"),
-    "rloo": ("loss_type=grpo", "baseline=leave-one-out", "scale_rewards=none"),
+    "rloo": ("loss_type=dr_grpo", "baseline=leave-one-out", "scale_rewards=none"),
     "reinforce++": ("loss_type=bnpo", "baseline=batch", "scale_rewards=batch"),
 }
 
@@ -193,6 +194,36 @@ def test_every_algorithm_moves_the_weights(name: str, student: Student, tmp_path
     if name != "dapo":  # all answers are cut, and there such answers teach nothing
         assert any(line["grad_norm"] > 0 for line in lines)
     assert ("kl" in lines[0]) == (name == "grpo")
+
+
+@pytest.mark.slow
+def test_rloo_has_the_gradient_of_answers_weighed_by_their_advantage(student: Student, tmp_path: Path) -> None:
+    """Of REINFORCE with each answer's log-probability, up to a constant, also where lengths differ: here 2, 9, 5 and 11 tokens."""
+    import torch
+
+    row = next(line for line in (grpo_settings.__doc__ or "").splitlines() if line.strip().startswith("RLOO  "))
+    said = [pair.split() for pair in row.split("arXiv")[0].strip().removeprefix("RLOO").split(",")]
+    assert {f"{key}={value}" for key, value in said} == set(ALGORITHMS["rloo"])
+    settings = load(GrpoSettings, (*FAST, *ALGORITHMS["rloo"]))
+    trainer = make_trainer(ordered(prompts(), settings), student, settings, tmp_path, "transformers")
+    torch.manual_seed(0)
+    ids = torch.randint(20, 300, (4, 16))
+    mask = torch.tensor([[1] * n + [0] * (11 - n) for n in (2, 9, 5, 11)])
+    ahead = torch.ones(4, 5, dtype=torch.long)
+    earned = advantages(torch.tensor([1.0, 0.0, 1.0, 0.0]), 4, "leave-one-out", "none")
+    inputs = {"prompt_ids": ids[:, :5], "prompt_mask": ahead, "completion_ids": ids[:, 5:], "completion_mask": mask}
+
+    def gradient(loss: Any) -> Any:
+        trainer.model.zero_grad()
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
+
+    trainer.current_gradient_accumulation_steps = 1
+    found = gradient(trainer._compute_loss(trainer.model, {**inputs, "advantages": earned, "num_items_in_batch": mask.sum()}))
+    logits = trainer.model(input_ids=ids, attention_mask=torch.cat([ahead, mask], 1)).logits[:, 4:-1]
+    logps = logits.log_softmax(-1).gather(2, ids[:, 5:, None]).squeeze(2)
+    wanted = gradient(-(earned * (logps * mask).sum(1)).mean())
+    assert torch.allclose(found * settings.max_completion_tokens, wanted, atol=1e-4) and wanted.abs().sum() > 1
 
 
 def test_advantages_of_each_baseline_by_hand() -> None:

@@ -9,8 +9,10 @@ Which keys make which algorithm (others as they stand below):
     DAPO         loss_type dapo, scale_rewards group, epsilon_high 0.28, dynamic_sampling   arXiv 2503.14476
     GSPO         loss_type grpo, importance_sampling_level sequence, epsilon 3e-4, epsilon_high 4e-4   arXiv 2507.18071
     CISPO        loss_type cispo, epsilon_high above 1, which bounds the ratio itself       arXiv 2506.13585
-    RLOO         baseline leave-one-out, scale_rewards none, loss_type grpo                 arXiv 2402.14740
+    RLOO         baseline leave-one-out, scale_rewards none, loss_type dr_grpo              arXiv 2402.14740
     REINFORCE++  baseline batch, scale_rewards batch: advantages normalised over the batch  arXiv 2501.03262
+RLOO weighs whole answers by their advantage: the sum over tokens by a constant (dr_grpo, max_completion_tokens) has its gradient
+on-policy, that many times smaller; the mean over an answer's tokens (grpo) would punish a long wrong answer less than a short one.
 """
 
 from __future__ import annotations

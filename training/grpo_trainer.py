@@ -45,7 +45,7 @@ def spread(grouped: Any) -> Any:
 
 
 def differing(columns: Any, samples: int) -> Any:
-    """Which completions are of a group that differs in at least one column, as a mask. `columns`: (completions, columns), NaN: none."""
+    """Mask of the completions whose group differs in at least one column; `columns` is (completions, columns), NaN for none."""
     import torch
 
     spreads = [spread(column.view(-1, samples)) for column in columns.unbind(1)]
