@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -158,12 +159,22 @@ class SelectMixture(Strict):
     rule: Literal["mixture"]
     by: str  # source, domain, teacher, outcome, characters, words, pass_rate, or a key of meta
     size: int | None = Field(None, ge=1)  # None: as many as the scarcest group allows
-    weights: dict[str, float] = {}  # empty: alike
-    quotas: dict[str, int] = {}  # rows of each group at most; then size and weights say nothing
-    edges: list[float] = []  # cut a number into buckets: [0.2, 0.8] makes <0.2, 0.2-0.8 and >=0.8
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}  # empty: alike
+    quotas: dict[str, Annotated[int, Field(ge=0)]] = {}  # rows of each group at most; then size and weights say nothing
+    edges: list[
+        Annotated[float, Field(allow_inf_nan=False)]
+    ] = []  # ascending, cut a number into buckets: [0.2, 0.8] makes <0.2, 0.2-0.8 and >=0.8
     table: str | None = None  # for pass_rate
     models: list[str] = []
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _shares_and_buckets(self) -> SelectMixture:
+        if self.weights and not any(self.weights.values()):
+            raise ValueError("all weights are 0: wanted one above it")
+        if not all(low < high for low, high in pairwise(self.edges)):
+            raise ValueError("edges must ascend: wanted each above the one before it")
+        return self
 
 
 class SelectDiverse(Strict):

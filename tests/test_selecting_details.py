@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from pydantic import TypeAdapter
 
+from curation.errors import UserError
 from curation.selection import Selection
 from curation.selection.diversity import diverse
 from curation.selection.limo import limo
@@ -133,3 +134,19 @@ def test_a_row_that_is_like_another_says_which() -> None:
     (away,) = [row for row, reason in enumerate(done.reasons) if reason]
     assert done.details[away] == f"cosine {float(done.details[away].split()[1]):.2f} to {'ab'[away == 0]}"
     assert diverse(POOL.clear(), tfidf_svd(POOL["problem"].to_list(), 3, 0)[:0], size=2, method="k_centre").details == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("by: words, edges: [800, 200]", "edges must ascend"),
+        ("by: kind, weights: {a: -1, b: 2}", r"select.0.mixture.weights.a: input should be greater than or equal to 0"),
+        ("by: kind, weights: {a: 0}", "all weights are 0"),
+        ("by: kind, quotas: {a: -3}", "greater than or equal to 0"),
+        ("by: words, edges: [.nan]", "finite number"),
+        ("by: kind, edges: [1, 2]", "edges cut a number, and kind holds others, such as 'a'"),
+    ],
+)
+def test_a_mixture_that_shares_nothing_out_is_refused(tmp_path: Path, settings: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        _run(tmp_path, f"[{{rule: mixture, {settings}}}]")

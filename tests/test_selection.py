@@ -253,6 +253,22 @@ def test_a_mixture_over_buckets_of_a_number_and_over_a_name_nobody_has() -> None
         mixture(table, by="source", quotas={"z": 1})
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"edges": [1, 2]}, "edges cut a number, and source holds others, such as 'a'"),
+        ({"edges": [800, 200]}, "edges are 800, 200: wanted each above"),
+        ({"edges": [2, 2]}, "edges are 2, 2: wanted each above"),
+        ({"weights": {"a": -1, "b": 2}}, "weights are a: -1, b: 2: wanted numbers from 0 up"),
+        ({"weights": {"a": 0}}, "weights are a: 0: wanted"),
+        ({"weights": {"a": float("nan")}}, "weights are a: nan: wanted"),
+    ],
+)
+def test_a_mixture_refuses_what_shares_nothing_out(how: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        mixture(_grouped(a=3, b=3), by="source", **how)
+
+
 def test_more_rows_leave_most_of_a_mixture_as_it_was() -> None:
     small, large = _grouped(a=100), _grouped(a=110)
     one = set(small[mixture(small, by="source", size=50).taken]["id"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 import polars as pl
@@ -32,8 +33,10 @@ def mixture(
 
     `quotas` give rows for a group, at most; else `size` is shared out by `weights` (alike where there are none), and what a small
     group cannot give goes to the others. A group that is not named is dropped. `edges` cut a number: 0.2, 0.8 make the groups
-    "<0.2", "0.2-0.8" and ">=0.8". Raises UserError for a name that no row has.
+    "<0.2", "0.2-0.8" and ">=0.8". Raises UserError for a name that no row has, for weights that share nothing out, and for edges
+    that do not ascend or that are to cut a column of text.
     """
+    _refuse_weights(weights or {})
     groups = bucketed(table[by], edges)
     named = dict(quotas or weights or {})
     for name in named:
@@ -54,11 +57,24 @@ def mixture(
 
 
 def bucketed(values: pl.Series, edges: Sequence[float]) -> list[str | None]:
-    """Each value's group: itself as text, or the bucket between `edges` that holds it."""
+    """Each value's group: itself as text, or the bucket between `edges` that holds it. Raises UserError as `mixture` does."""
     if not edges:
         return [None if v is None else str(v) for v in values]
+    if not all(low < high for low, high in pairwise(edges)):
+        raise UserError(f"the mixture's edges are {', '.join(f'{e:g}' for e in edges)}: wanted each above the one before it")
+    if not values.dtype.is_numeric() and values.null_count() < len(values):
+        first = values.drop_nulls()[0]
+        raise UserError(
+            f"the mixture's edges cut a number, and {values.name} holds others, such as {str(first)[:80]!r}: drop the edges"
+        )
     names = [f"<{edges[0]:g}", *(f"{a:g}-{b:g}" for a, b in pairwise(edges)), f">={edges[-1]:g}"]
     return [None if v is None else names[bisect_right(edges, v)] for v in values]
+
+
+def _refuse_weights(weights: Mapping[str, float]) -> None:
+    if weights and not (all(0 <= weight < inf for weight in weights.values()) and any(weights.values())):
+        said = ", ".join(f"{name}: {weight:g}" for name, weight in weights.items())
+        raise UserError(f"the mixture's weights are {said}: wanted numbers from 0 up, and one above 0")
 
 
 def _limits(sizes: Mapping[str, int], quotas: Mapping[str, int]) -> dict[str, int]:
