@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from factory.distilling import config_path as sft_path
 from factory.evaluating import Evaluation
 from factory.pipeline import Eval, load_pipeline, pipeline_names, sizes_of
 from factory.pipeline_stages import Context, perform
@@ -17,6 +18,7 @@ from factory.teachers import vllm
 from training.grpo_settings import GrpoSettings
 from training.reward_mix import mixed
 from training.settings import load
+from training.sft_settings import SftSettings
 
 POSITIONS = 32_768  # of Qwen2.5-Instruct and of the 3B base
 PROMPT = 1_024
@@ -53,6 +55,13 @@ def test_real_sizes_are_examined_by_vllm_with_answers_that_fit(name: str, size: 
     for stage in examined:
         asked = Evaluation.model_validate(stage.set)
         assert asked.max_tokens + PROMPT <= POSITIONS and (asked.thinking_tokens or 0) < asked.max_tokens
+
+
+def test_rows_that_a_build_keeps_on_purpose_are_learned() -> None:
+    """General rows have no gold to verify against, and s1K keeps wrong traces."""
+    second, s1 = stage_of("r1", "1.5b", "second-sft"), stage_of("s1", "32b", "distill")
+    assert load(SftSettings, [f"outcomes={second.set['outcomes']}"]).outcomes == ["correct", "no_gold"]
+    assert load(SftSettings, [], sft_path(s1.config)).outcomes == ["correct", "incorrect"]
 
 
 @pytest.mark.parametrize("stage", ["before", "after"])
