@@ -65,7 +65,7 @@ def bucketed(values: pl.Series, edges: Sequence[float]) -> list[str | None]:
     if not values.dtype.is_numeric() and values.null_count() < len(values):
         first = values.drop_nulls()[0]
         raise UserError(
-            f"the mixture's edges cut a number, and {values.name} holds others, such as {str(first)[:80]!r}: drop the edges"
+            f"the mixture's edges cut a number, and {values.name} holds others, such as {str(first)[:80]!r}: drop edges"
         )
     names = [f"<{edges[0]:g}", *(f"{a:g}-{b:g}" for a, b in pairwise(edges)), f">={edges[-1]:g}"]
     return [None if v is None else names[bisect_right(edges, v)] for v in values]
