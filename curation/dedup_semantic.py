@@ -18,13 +18,14 @@ from curation.dedup import Match
 from curation.minhash import similarities
 from curation.normalise import normalise_question, tokens
 from curation.shingles import BLOCK_CHARACTERS, I64, hash_text
-from curation.vectors import F32
+from curation.vectors import COSINE_DIGITS, F32, one_thread
 
 _CAPITALS = re.compile(r"\b[A-Z]{2,}\b")
 _BLOCK_ROWS = 1_024
 _KEPT_ROWS = 8_192  # a block of likenesses takes 32 MB
 
 
+@one_thread()
 def semantic_duplicates(texts: Sequence[str], golds: Sequence[str | None], vectors: F32, threshold: float) -> list[Match | None]:
     """For each row the earliest kept row that it repeats in other words and their cosine; None for rows that stay.
 
@@ -73,7 +74,7 @@ def _repeats(vectors: F32, rows: Sequence[int], threshold: float) -> Iterator[tu
             if earlier is None:
                 fresh.append(place)
             else:
-                yield row, earlier, float(vectors[row] @ vectors[earlier])
+                yield row, earlier, round(float(vectors[row] @ vectors[earlier]), COSINE_DIGITS)
         kept += [block[place] for place in fresh]
 
 

@@ -17,11 +17,12 @@ from curation.benchmarks import Benchmark
 from curation.deciding import deciding
 from curation.decontaminate import Hit, Rule, together
 from curation.normalise import tokens
-from curation.vectors import vectors_of
+from curation.vectors import COSINE_DIGITS, one_thread, vectors_of
 
 _BLOCK_ROWS = 4_096
 
 
+@one_thread()
 def neighbours(
     texts: Sequence[str], benchmarks: Sequence[Benchmark], *, threshold: float, model: str | None = None
 ) -> list[Hit | None]:
@@ -49,7 +50,9 @@ def neighbours(
             for score, one, other in sorted(close):
                 name, number = names[some[other]]
                 rule: Rule = "embedding" if model else "tfidf"
-                found.append((block[one], Hit(name, number, questions[some[other]], rule, "", min(-score, 1.0))))
+                found.append(
+                    (block[one], Hit(name, number, questions[some[other]], rule, "", min(round(-score, COSINE_DIGITS), 1.0)))
+                )
     return together(found, len(texts))
 
 

@@ -3,11 +3,17 @@
 Hashed TF-IDF (Weinberger et al. 2009, the hashing trick) with a randomised truncated SVD (Halko, Martinsson and Tropp 2011): latent
 semantic analysis. It knows which words stand together in these texts and nothing of their meaning; whoever needs meaning names
 an embedding model.
+
+A product of matrices on two threads differs from that on one by 1e-7, which is another byte in a table and now and then another
+row kept: everything that is made of vectors is made under `one_thread`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +34,7 @@ _FITTED = 50_000  # texts that the axes are fitted on; more hardly turn them, an
 _ROWS = 65_536  # of a dense matrix in double precision at once
 _BATCH_TEXTS = 32
 _BATCH_TOKENS = 512
+COSINE_DIGITS = 6  # of stored cosines: more are noise in single precision
 
 
 class Sparse(NamedTuple):
@@ -45,12 +52,22 @@ class Fitted(NamedTuple):
     projection: F32  # BUCKETS x dimensions
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The linear algebra of NumPy on one thread, so that its bytes do not depend on the number of cores."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
+@one_thread()
 def tfidf_svd(texts: Sequence[str], dimensions: int = 128, seed: int = 0) -> F32:
     """len(texts) x dimensions, rows of length 1 (0 for a text without words). Words and pairs of words, sublinear counts.
 
     Fitted on all texts, or on a seeded draw of 50,000 where there are more; then text by text, in bounded memory beside the result.
-    Fewer dimensions come back where the texts have fewer. The same texts and seed give the same vectors on one machine; a linear
-    algebra library may differ in the last digits on another.
+    Fewer dimensions come back where the texts have fewer. The same texts and seed give the same vectors on any number of cores; a
+    processor with other instructions may give other last digits.
     """
     draw = np.random.default_rng(seed)
     sample = texts if len(texts) <= _FITTED else [texts[row] for row in np.sort(draw.choice(len(texts), _FITTED, replace=False))]
@@ -160,13 +177,21 @@ def from_model(texts: Sequence[str], model: str) -> F32:
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     network = AutoModel.from_pretrained(model).eval()
-    parts = []
-    for start in range(0, len(texts), _BATCH_TEXTS):
+
+    def embedded(start: int) -> F32:
         batch = list(texts[start : start + _BATCH_TEXTS])
-        found = tokenizer(batch, padding=True, truncation=True, max_length=_BATCH_TOKENS, return_tensors="pt")
-        with torch.no_grad():
-            states = network(**found).last_hidden_state
-        parts.append(_mean(states, found["attention_mask"]))
+        with torch.inference_mode():
+            found = tokenizer(batch, padding=True, truncation=True, max_length=_BATCH_TOKENS, return_tensors="pt")
+            return _mean(network(**found).last_hidden_state, found["attention_mask"])
+
+    # Batches beside each other, each on one thread: a product divided among threads has other last digits.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            parts = list(pool.map(embedded, range(0, len(texts), _BATCH_TEXTS)))
+    finally:
+        torch.set_num_threads(threads)
     return unit(np.concatenate(parts)) if parts else np.zeros((0, 1), np.float32)
 
 

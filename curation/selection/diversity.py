@@ -14,12 +14,13 @@ import numpy.typing as npt
 import polars as pl
 
 from curation.selection import Selection, selection, stages_of
-from curation.vectors import F32
+from curation.vectors import F32, one_thread
 
 Method = Literal["k_centre", "facility_location"]
 _BLOCK_ROWS = 1_024
 
 
+@one_thread()
 def diverse(table: pl.DataFrame, vectors: F32, *, size: int, method: Method, seed: int = 0) -> Selection:
     """`size` rows by `method` over `vectors`, one of length 1 for each row; column id, to which ties and the start are tied.
 
