@@ -1,16 +1,16 @@
 """s1K inside a build: both small models must have spoken, sources must be there, the header's command works."""
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
+import headers
 import polars as pl
 import pytest
 
 from curation.errors import UserError
 from factory.build import build
-from factory.recipe import CONFIGS, Changes, FileSource, load_recipe
+from factory.recipe import FileSource, load_recipe
 
 NOUNS = ("lantern", "river", "violin", "comet", "orchard", "glacier", "harbour", "pepper")
 PROBLEMS = [
@@ -41,33 +41,11 @@ def _traces(small: dict[int, tuple[str, ...]]) -> list[dict[str, str]]:
     return rows
 
 
-def _headers(recipe: str) -> list[list[str]]:
-    """The commands in a recipe's header, each as its words."""
-    lines = (CONFIGS / "recipes" / f"{recipe}.yaml").read_text("utf-8").splitlines()
-    comment = [line.lstrip("# ") for line in lines if line.startswith("#")]
-    joined = "\n".join(comment).replace("\\\n", " ").replace("Command   ", "").splitlines()
-    return [shlex.split(line) for line in joined if line.startswith("factory build")]
-
-
-def _changes(folder: Path, command: list[str], *more: str) -> Changes:
-    """What a command asks for, with the files it names in `folder`."""
-    pairs = list(zip(command[3::2], command[4::2], strict=True))
-    given = {flag: [value for name, value in pairs if name == flag] for flag in ("--problems", "--teacher", "--set")}
-    files = {name: str(folder / name) for name in ("pool.jsonl", "traces.jsonl", "runs/")}
-    (teacher,) = given["--teacher"]
-    settings = [text.replace("runs/", files["runs/"] + "/") for text in given["--set"]]
-    return Changes(
-        problems=tuple(files[name] for name in given["--problems"]),
-        teacher=teacher.replace("traces.jsonl", files["traces.jsonl"]),
-        assignments=(*settings, "clean.benchmarks=[]", *more),
-    )
-
-
 def _run(folder: Path, *settings: str, small: dict[int, tuple[str, ...]] | None = None) -> Path:
     """The first command of the header of s1k."""
     for name, rows in (("pool", PROBLEMS), ("traces", _traces(small or {}))):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return build(load_recipe("s1k", _changes(folder, _headers("s1k")[0], *settings)), runs=folder / "runs")
+    return build(load_recipe("s1k", headers.changes(folder, headers.commands("s1k")[0], *settings)), runs=folder / "runs")
 
 
 def _funnel(run: Path) -> dict[str, Any]:
@@ -90,8 +68,8 @@ def test_the_header_of_s1k_says_what_its_selection_needs(tmp_path: Path) -> None
     chosen = pl.read_parquet(run / "dataset" / "*.parquet")
     assert state["funnel"]["preselected"] == 6 and chosen.height == 7
     assert {"qq8933/AIME_1983_2024", "Idavidrein/gpqa", "qfq/openaimath/Algebra"} <= set(chosen["source"])
-    for command in _headers("s1k"):
-        recipe = load_recipe("s1k", _changes(tmp_path, command))
+    for command in headers.commands("s1k"):
+        recipe = load_recipe("s1k", headers.changes(tmp_path, command))
         assert isinstance(recipe.source, FileSource) and recipe.source.columns.source == "source_type"
 
 

@@ -37,8 +37,8 @@ PRESETS: dict[str, tuple[Band, ...]] = {
     # DeepScaleR had a model grade the difficulty and filtered by none of it. That its trainer skips groups of samples that are all
     # right or all wrong, which teach GRPO nothing, is unconfirmed
     "deepscaler": (Band(0.0, 1.0, low_in=False, high_in=False),),
-    # LIMO v2, second filter: right in 1 to 3 of 32
-    "limo": (Band(1 / 32, 3 / 32),),
+    # LIMO v2, second filter: right in 1 to 3 of 32. The end is under 4 of 32, so that 3 of 31 stay where one sample is undecided
+    "limo": (Band(1 / 32, 4 / 32, high_in=False),),
 }
 
 
