@@ -1,9 +1,10 @@
 """Repeated questions: word for word, and nearly so, with number twins kept.
 
-MinHash with LSH, then connected components with the first row kept, as datatrove and text-dedup do. Two things are
-ours. A candidate pair is confirmed by its true Jaccard similarity, not by the estimate. And a second look asks what differs:
-only rows that agree in all tokens that decide an answer (curation.deciding), and in their golds, are one question. That
-agreement is an equivalence, so it joins the LSH key, and the thousand twins of one template never become candidates.
+MinHash with LSH, then connected components with one row kept, as datatrove and text-dedup do. Which one is for the caller to
+say: the first, or the first of the highest worth. Two things are ours. A candidate pair is confirmed by its true Jaccard
+similarity, not by the estimate. And a second look asks what differs: only rows that agree in all tokens that decide an answer
+(curation.deciding), and in their golds, are one question. That agreement is an equivalence, so it joins the LSH key, and the
+thousand twins of one template never become candidates.
 """
 
 from __future__ import annotations
@@ -28,14 +29,20 @@ _WINDOW = 32  # in a larger LSH bucket a row is compared with so many before it,
 
 
 class Match(NamedTuple):
-    earlier: int  # the row kept in this row's place
+    kept: int  # the row kept in this row's place
     similarity: float  # Jaccard similarity of the two rows' shingle sets, in [0, 1]
 
 
 def exact_duplicates(
-    texts: Sequence[str], golds: Sequence[str | None] | None = None, *, found: Rows | None = None
+    texts: Sequence[str],
+    golds: Sequence[str | None] | None = None,
+    *,
+    worth: Sequence[int] | None = None,
+    found: Rows | None = None,
 ) -> list[int | None]:
-    """For each row the index of the first row of the same normalised text and gold, None for the first of its kind.
+    """For each row the index of the row that is kept of its normalised text and gold, None for rows that stay.
+
+    The row of the highest worth is kept, of several the first.
 
     None agrees with any gold: such a row goes with the first gold that its text has. Texts without any token (only punctuation) are
     compared as they are. With `found`, the texts as numbers (read_rows), only those are normalised that have all their letters in
@@ -47,8 +54,9 @@ def exact_duplicates(
     matches: list[int | None] = [None] * len(texts)
     for rows in same.values():
         for group in _of_one_gold(rows, golds) if golds and len(rows) > 1 else [rows]:
-            for row in group[1:]:
-                matches[row] = group[0]
+            kept = max(group, key=worth.__getitem__) if worth else group[0]
+            for row in group:
+                matches[row] = kept if row != kept else None
     return matches
 
 
@@ -76,6 +84,7 @@ def near_duplicates(
     texts: Sequence[str],
     golds: Sequence[str | None] | None = None,
     *,
+    worth: Sequence[int] | None = None,
     threshold: float = 0.8,
     num_perm: int = 64,
     shingle: int = 2,
@@ -84,13 +93,13 @@ def near_duplicates(
     workers: int = 1,
     found: Rows | None = None,
 ) -> list[Match | None]:
-    """For each row the first row of its group of near duplicates and their similarity, None for rows that stay.
+    """For each row the row that is kept of its group of near duplicates and their similarity, None for rows that stay.
 
     Rows are linked when the Jaccard similarity of their sets of `shingle`-word runs is at least `threshold`, the tokens
     that decide the answer agree and no two golds differ; None agrees with any gold. A group is a connected component, so
-    `similarity` lies under the threshold for a row linked through another. The result does not depend on
-    `block_characters`, which bounds what is held beside the texts and about 250 bytes a row, nor on `workers`, the processes,
-    nor on `found`, the texts as numbers where read_rows has read them already.
+    `similarity` lies under the threshold for a row linked through another; its row of the highest worth is kept, of several the
+    first. The result does not depend on `block_characters`, which bounds what is held beside the texts and about 250 bytes a row,
+    nor on `workers`, the processes, nor on `found`, the texts as numbers where read_rows has read them already.
     """
     how = plan(threshold, num_perm, shingle, seed)
     answers = _gold_numbers(golds, len(texts))
@@ -102,12 +111,24 @@ def near_duplicates(
         measured = jaccards(found, pairs, shingle, workers)
         close = pairs[measured >= threshold]
         first = _components(equal, close, answers, lambda unsure: _same_questions(texts, unsure, answers, mapped))
-    removed = np.flatnonzero(first != np.arange(len(texts)))
-    kept = np.stack([first[removed], removed], axis=1)
+    stays = first if worth is None else _worthiest(first, np.array(worth, np.int64))
+    removed = np.flatnonzero(stays != np.arange(len(texts)))
+    pairs = np.stack([stays[removed], removed], axis=1)
     matches: list[Match | None] = [None] * len(texts)
-    for (earlier, row), similarity in zip(kept.tolist(), jaccards(found, kept, shingle, workers).tolist(), strict=True):
-        matches[row] = Match(earlier, similarity)
+    for (kept, row), similarity in zip(pairs.tolist(), jaccards(found, pairs, shingle, workers).tolist(), strict=True):
+        matches[row] = Match(kept, similarity)
     return matches
+
+
+def _worthiest(first: I64, worth: I64) -> I64:
+    """For each row the row of the highest worth in its component, which `first` names by its first row."""
+    again = np.flatnonzero(first != np.arange(len(first)))
+    rows = np.union1d(again, first[again])
+    order = rows[np.lexsort((-worth[rows], first[rows]))]
+    named, at = np.unique(first[order], return_index=True)
+    best = first.copy()
+    best[rows] = order[at][np.searchsorted(named, first[rows])]
+    return best
 
 
 class _Pair(NamedTuple):

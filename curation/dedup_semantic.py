@@ -26,17 +26,25 @@ _KEPT_ROWS = 8_192  # a block of likenesses takes 32 MB
 
 
 @one_thread()
-def semantic_duplicates(texts: Sequence[str], golds: Sequence[str | None], vectors: F32, threshold: float) -> list[Match | None]:
-    """For each row the earliest kept row that it repeats in other words and their cosine; None for rows that stay.
+def semantic_duplicates(
+    texts: Sequence[str],
+    golds: Sequence[str | None],
+    vectors: F32,
+    threshold: float,
+    worth: Sequence[int] | None = None,
+) -> list[Match | None]:
+    """For each row the first kept row that it repeats in other words and their cosine; None for rows that stay.
 
-    `vectors` has a row of length 1 for each text. A row that goes never makes another go, so chains of ever different rows do not
-    form. Only rows that agree in gold, numbers, symbols and capitals can be duplicates, and only such rows are compared: exact, and
-    among a million problems groups stay small. A row without a gold is no duplicate.
+    `vectors` has a row of length 1 for each text. Rows are looked at from the highest worth to the lowest, those of one worth in
+    order. A row that goes never makes another go, so chains of ever different rows do not form. Only rows that agree in gold,
+    numbers, symbols and capitals can be duplicates, and only such rows are compared: exact, and among a million problems groups
+    stay small. A row without a gold is no duplicate.
     """
     found: list[Match | None] = [None] * len(texts)
     for rows in _alike(texts, golds):
-        for row, earlier, cosine in _repeats(vectors, rows, threshold):
-            found[row] = Match(earlier, cosine)
+        ordered = sorted(rows, key=worth.__getitem__, reverse=True) if worth else rows
+        for row, kept, cosine in _repeats(vectors, ordered, threshold):
+            found[row] = Match(kept, cosine)
     return found
 
 
@@ -60,7 +68,7 @@ def _symbols(text: str) -> str:
 
 
 def _repeats(vectors: F32, rows: Sequence[int], threshold: float) -> Iterator[tuple[int, int, float]]:
-    """(row, earliest kept row, cosine) of those rows of a group that go: blocks against the kept ones, then within the block."""
+    """(row, first kept row, cosine) of those rows of a group that go: blocks against the kept ones, then within the block."""
     kept: list[int] = []
     for start in range(0, len(rows), _BLOCK_ROWS):
         block = list(rows[start : start + _BLOCK_ROWS])

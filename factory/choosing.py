@@ -113,7 +113,7 @@ def _decide(problem: Problem, traces: Sequence[Trace], judged: dict[str, Any], h
         texts = [join_thinking(t.reasoning, t.answer_text) for t in fit]
         for t, match in zip(fit, repeated_traces(texts, [problem.id] * len(fit), how.near_duplicates), strict=True):
             if match:
-                kept = fit[match.earlier].id
+                kept = fit[match.kept].id
                 why[t.id] = "choose", "near_duplicate_trace", f"of {kept}, Jaccard {match.similarity:.3f}"
                 repeated.append((kept, t.id, "near", match.similarity))
     if how.semantic_duplicates is not None:

@@ -1,7 +1,7 @@
 """From a source's rows to the problems worth a teacher's time. Four pieces, in this order; each settles every row.
 
 read            rows that are no problem, or that the recipe does not want
-duplicates      exact after normalisation, then near ones, then those in other words; the first row stays
+duplicates      exact after normalisation, then near ones, then those in other words; one row stays
 decontaminate   questions of the named benchmarks
 check gold      golds that their own verifier refuses, and problems outside the recipe's window of pass rates
 """
@@ -102,17 +102,18 @@ def nowhere() -> None:
 
 
 def deduplicate(store: Path, clean: Clean, source: Piece, workers: int = 1, scan: Scan = nowhere) -> Piece:
-    """Problems that repeat an earlier one; the pairs, with what joined them, are in `duplicates.parquet`."""
+    """Problems that repeat another; the pairs, with what joined them, are in `duplicates.parquet`."""
     names = {"exact_duplicates", "near_duplicates", "semantic_duplicates", "semantic_model"}
     settings = clean.model_dump(include=names)
 
     def work(folder: Path) -> Facts:
         frame = kept(source)
         prompts, golds, ids = frame["prompt"].to_list(), frame["answer"].to_list(), frame["id"].to_list()
-        found = _repeats(prompts, golds, clean, workers if len(prompts) >= LARGE else 1, scan())
+        worth = [2 * bool(gold) + bool(solution) for gold, solution in zip(golds, frame["solution"], strict=True)]
+        found = _repeats(prompts, golds, worth, clean, workers if len(prompts) >= LARGE else 1, scan())
         reasons = [f and f"{f[0]}_duplicate" for f in found]
-        details = [f"of {ids[f[1].earlier]}, similarity {f[1].similarity:.3f}" if f else "" for f in found]
-        pairs = [(ids[f[1].earlier], ids[row], f[0], f[1].similarity) for row, f in enumerate(found) if f]
+        details = [f"of {ids[f[1].kept]}, similarity {f[1].similarity:.3f}" if f else "" for f in found]
+        pairs = [(ids[f[1].kept], ids[row], f[0], f[1].similarity) for row, f in enumerate(found) if f]
         write_table(pl.DataFrame(pairs, schema=PAIRS, orient="row"), folder / "duplicates.parquet")
         return {"funnel": [settle(folder, "duplicates", "problems", frame, reasons, details)]}
 
@@ -120,7 +121,7 @@ def deduplicate(store: Path, clean: Clean, source: Piece, workers: int = 1, scan
 
 
 def _repeats(
-    prompts: list[str], golds: list[str | None], clean: Clean, workers: int, scanned: Scanned | None
+    prompts: list[str], golds: list[str | None], worth: list[int], clean: Clean, workers: int, scanned: Scanned | None
 ) -> list[tuple[str, Match] | None]:
     """For each problem the method that found it to be a repetition, and of which: the methods in turn, each over what is left."""
     found: list[tuple[str, Match] | None] = [None] * len(prompts)
@@ -132,23 +133,23 @@ def _repeats(
     def note(method: str, rows: list[int], matches: Sequence[Match | None]) -> None:
         for row, match in zip(rows, matches, strict=True):
             if match is not None:
-                found[row] = method, match._replace(earlier=rows[match.earlier])
+                found[row] = method, match._replace(kept=rows[match.kept])
 
     if clean.exact_duplicates:
-        exact = exact_duplicates(prompts, golds, found=words)
+        exact = exact_duplicates(prompts, golds, worth=worth, found=words)
         note("exact", list(range(len(prompts))), [None if e is None else Match(e, 1.0) for e in exact])
     if clean.near_duplicates is not None and words is not None:
         left = [row for row, match in enumerate(found) if match is None]
-        rest, known = [prompts[r] for r in left], some_rows(words, np.array(left, np.int64))
-        near = near_duplicates(rest, [golds[r] for r in left], threshold=clean.near_duplicates, workers=workers, found=known)
-        note("near", left, near)
+        texts, answers, worths = [prompts[r] for r in left], [golds[r] for r in left], [worth[r] for r in left]
+        known, close = some_rows(words, np.array(left, np.int64)), clean.near_duplicates
+        note("near", left, near_duplicates(texts, answers, worth=worths, threshold=close, workers=workers, found=known))
     if clean.semantic_duplicates is not None:
         from curation.vectors import vectors_of
 
         left = [row for row, match in enumerate(found) if match is None]
-        texts = [prompts[r] for r in left]
+        texts, answers, worths = [prompts[r] for r in left], [golds[r] for r in left], [worth[r] for r in left]
         vectors = vectors_of(texts, clean.semantic_model)
-        note("semantic", left, semantic_duplicates(texts, [golds[r] for r in left], vectors, clean.semantic_duplicates))
+        note("semantic", left, semantic_duplicates(texts, answers, vectors, clean.semantic_duplicates, worths))
     return found
 
 

@@ -154,11 +154,31 @@ def test_a_missing_gold_does_not_join_two_that_differ() -> None:
     assert near_duplicates(texts, ["1", None, "2"]) == [None, Match(0, 39 / 40), None]
 
 
+def test_of_a_group_the_row_of_the_highest_worth_is_kept_whatever_the_order() -> None:
+    text = STORY.format(48, 24)
+    texts = ["another text of other words", text, text + " Well?", text + " Say.", "a fifth text and its twin"]
+    golds = [None, None, "72", "72", None]
+    for worth in ([0, 0, 2, 3, 0], [0, 0, 2, 3, 9]):
+        for workers in (1, 2):
+            found = near_duplicates(texts, golds, worth=worth, workers=workers, block_characters=100)
+            assert [match and match.kept for match in found] == [None, 3, 3, None, None]
+    assert near_duplicates(texts, golds, worth=[0] * 5) == near_duplicates(texts, golds)
+    similarity = near_duplicates(texts, golds, worth=[0, 0, 0, 3, 0])[2]
+    assert similarity == Match(3, near_duplicates(texts[2:4])[1].similarity)  # type: ignore[union-attr]
+
+
+def test_of_exact_copies_the_row_of_the_highest_worth_is_kept() -> None:
+    texts, golds = ["2+2", "$2 + 2$", "2+2", "2 + 2"], [None, "4", "5", "4"]
+    assert exact_duplicates(texts, golds, worth=[1, 2, 2, 3]) == [3, 3, None, None]
+    assert exact_duplicates(texts, golds, worth=[1, 2, 2, 3], found=read_rows(texts)) == [3, 3, None, None]
+    assert exact_duplicates(texts, worth=[0, 2, 2, 1]) == [1, None, 1, 1]
+
+
 def test_a_chain_is_one_component_whose_first_row_stays() -> None:
     found_words = _words(40)
     texts = [" ".join(found_words[start : start + 30]) for start in (0, 2, 4, 6)]
     found = near_duplicates(texts)
-    assert [match and match.earlier for match in found] == [None, 0, 0, 0]
+    assert [match and match.kept for match in found] == [None, 0, 0, 0]
     assert found[3] is not None
     assert found[3].similarity == 23 / 35  # under the threshold: linked through the rows between
 

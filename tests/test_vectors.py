@@ -77,8 +77,14 @@ def test_a_paraphrase_goes_and_number_twins_and_other_golds_stay() -> None:
     texts = [BOATS, BOATS_AGAIN, twin, BOATS_AGAIN.replace("then", "now"), *OTHERS]
     vectors = tfidf_svd(texts)
     found = semantic_duplicates(texts, ["40", "40", "40", "41", *["1"] * 8], vectors, 0.7)
-    assert [m and m.earlier for m in found[:4]] == [None, 0, None, None]
+    assert [m and m.kept for m in found[:4]] == [None, 0, None, None]
     assert semantic_duplicates(texts, [None] * 12, vectors, 0.7) == [None] * 12
+
+
+def test_of_paraphrases_the_row_of_the_highest_worth_is_kept() -> None:
+    texts = [BOATS, *OTHERS, BOATS_AGAIN]
+    found = semantic_duplicates(texts, ["40", *["1"] * 8, "40"], tfidf_svd(texts), 0.7, [2] * 9 + [3])
+    assert found[0] and found[0].kept == 9 and found[1:] == [None] * 9
 
 
 def test_blocks_find_what_every_pair_of_rows_shows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +99,7 @@ def test_blocks_find_what_every_pair_of_rows_shows(monkeypatch: pytest.MonkeyPat
         same = [e for e in range(row) if wanted[e] is None and golds[e] == golds[row] and _number(texts[e]) == _number(texts[row])]
         wanted.append(next((e for e in same if vectors[e] @ vectors[row] >= 0.9), None))
     found = semantic_duplicates(texts, golds, vectors, 0.9)
-    assert [m and m.earlier for m in found] == wanted
+    assert [m and m.kept for m in found] == wanted
     assert 50 < sum(e is not None for e in wanted) < 190
     assert all(m is None or m.similarity >= 0.8999 for m in found)
 
@@ -129,7 +135,7 @@ def test_traces_repeat_only_those_of_their_own_problem() -> None:
     one = "First we add the three numbers, and then we take away the last of them, which gives seven."
     close = one.replace("seven", "eight")
     found = repeated_traces([one, one, close, one, "Quite another way to think of it all."], ["p", "q", "p", "p", "p"], 0.8)
-    assert [m and m.earlier for m in found] == [None, None, 0, 0, None]
+    assert [m and m.kept for m in found] == [None, None, 0, 0, None]
 
 
 def test_the_fuzzy_rule_takes_the_nearest_question_and_no_part_of_one() -> None:

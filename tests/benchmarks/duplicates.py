@@ -69,7 +69,7 @@ def main() -> None:
     real = read_texts(arguments.files)
 
     def ours(texts: list[str]) -> list[int | None]:
-        return [match and match.earlier for match in near_duplicates(texts, workers=arguments.workers)]
+        return [match and match.kept for match in near_duplicates(texts, workers=arguments.workers)]
 
     part = plant(min(arguments.datatrove_rows, arguments.rows), arguments.seed, real)
     before = _timed("ours", part, ours)
