@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from tiny_model import make_tiny_model
 
 from curation.errors import UserError
-from factory.reinforcing import grpo
+from factory.recipe import CONFIGS
+from factory.reinforcing import config_path, grpo
 from training.grpo_memory import needed, require_memory
 from training.grpo_settings import GrpoSettings
 from training.mfu import Shape, parameters
@@ -20,7 +22,10 @@ from training.settings import load
 
 ONE_AND_A_HALF = Shape(28, 1536, 12, 2, 128, 8960, 151_936, True, True, 131_072)  # Qwen2.5-1.5B
 THREE = Shape(36, 2048, 16, 2, 128, 11_008, 151_936, True, True, 32_768)  # Qwen2.5-3B
+DISTILLED = ONE_AND_A_HALF._replace(tied=False)  # DeepSeek-R1-Distill-Qwen-1.5B
 SEVEN = Shape(28, 3584, 28, 4, 128, 18_944, 152_064, False, True, 131_072)  # Qwen2.5-7B
+THIRTY_TWO = Shape(64, 5120, 40, 8, 128, 27_648, 152_064, False, True, 131_072)  # Qwen2.5-32B
+SHAPES = {f"{parameters(s) / 1e9:.2f}": s for s in (ONE_AND_A_HALF, DISTILLED, THREE, SEVEN, THIRTY_TWO)}
 EIGHTY, H200, HOST = Hardware(1, 79.0, 989.0), Hardware(1, 139.8, 989.0), Hardware(0, 32.0, 0.1)
 
 
@@ -78,13 +83,34 @@ def test_an_engine_with_less_than_its_weights_is_told_how_much_it_wants() -> Non
     found = said(THREE, EIGHTY, "vllm-colocate", "vllm_memory_share=0.05")
     assert found.startswith("vLLM gets 4.0 GiB (vllm_memory_share 0.05 of 79) and needs 6.8 for 3.09B parameters and one sequence")
     assert found.endswith("set vllm_memory_share=0.09, or take a smaller student")
-    require_memory(THREE, load(GrpoSettings, ("vllm_memory_share=0.09",)), 300, H200, "vllm-colocate")
+    require_memory(THREE, load(GrpoSettings, ("vllm_memory_share=0.09",)), 300, EIGHTY, "vllm-colocate")
+    assert said(SEVEN, EIGHTY, "vllm-colocate", "vllm_memory_share=0.05").endswith("take a smaller student")  # more would not help
 
 
 def test_the_host_counts_where_there_is_no_gpu_and_each_stage_is_looked_at() -> None:
     assert "does not fit this machine's 32 GiB, without a GPU" in said(THREE, HOST, "transformers")
     stages = "stages=[{max_completion_tokens: 100}, {max_completion_tokens: 40000}]"
     assert "a pass of 8 x 40,300 tokens" in said(ONE_AND_A_HALF, EIGHTY, "vllm-colocate", "vllm_sleep=true", stages)
+
+
+HEADERS = sorted(path.stem.removeprefix("grpo-") for path in (CONFIGS / "training").glob("grpo-*.yaml") if "tiny." not in path.name)
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_presets_header_names_a_student_that_fits_80_gb_and_the_plans_figures(name: str) -> None:
+    settings, header = load(GrpoSettings, (), config_path(name)), config_path(name).read_text().replace("\n#          ", "")
+    (needs,) = re.findall("^# Needs  .*", header, re.M)
+    figures = re.findall(r"(\d+\.\d+)B need (\d+\.\d)", needs)
+    stages = settings.each_stage()
+    for size, gib in figures:
+        found = [needed(SHAPES[size], stage, stage.max_prompt_tokens, EIGHTY, "vllm-colocate").total / GIB for stage in stages]
+        assert gib == f"{max(found):.1f}"
+    (student,) = re.findall(r"^# Command .*--student \S*?(\d+(?:\.\d)?B)", header, re.M)
+    shape = DISTILLED if "Distill" in header.split("Source")[0] else {"1.5B": ONE_AND_A_HALF, "3B": THREE}[student]
+    assert f"{parameters(shape) / 1e9:.2f}" in dict(figures)
+    require_memory(shape, settings, settings.max_prompt_tokens, EIGHTY, "vllm-colocate")
+    if name in ("dapo", "dr-grpo", "logic-rl", "simplerl"):  # of 7B or 32B in the original
+        assert "one device: about 3B parameters beside vLLM on 80 GB" in needs and "--student is " in needs
 
 
 @pytest.fixture

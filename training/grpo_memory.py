@@ -70,10 +70,10 @@ def needed(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardwar
 def require_memory(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware, engine: str) -> None:
     """Raise UserError for the first stage that the device has no memory for, with the settings that would make it fit."""
     for stage in settings.each_stage():
-        if engine == "vllm-colocate":
-            _require_share(shape, stage, longest, hardware)
         if needed(shape, stage, longest, hardware, engine).total > usable(hardware, 1):
             raise UserError(_does_not_fit(shape, stage, longest, hardware, engine))
+        if engine == "vllm-colocate":
+            _require_share(shape, stage, longest, hardware)
 
 
 def _require_share(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware) -> None:
