@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -12,19 +13,27 @@ from curation.errors import UserError
 from factory import pipeline
 from factory.pipeline import Build, Distill, Eval, Grpo, Loaded, Make, Stage
 from factory.pipeline_stages import Context, assignments, files_of, placed
+from factory.pipeline_training import first_gpu
 from factory.resolving import nearest
 from factory.teachers import parse_teacher
+from training.plan import Hardware
 
 ROWS = (".jsonl", ".json", ".gz", ".parquet", ".csv", ".zst")  # endings of files of rows; what has none may be of the Hub
 
 
-def obstacles(loaded: Loaded, done: set[str]) -> list[str]:
-    """A sentence for everything that would stop a stage that is not in `done`, in order; nothing is read from a network."""
+def obstacles(loaded: Loaded, done: set[str], gpu: Hardware | None = None) -> list[str]:
+    """A sentence for everything that would stop a stage that is not in `done`, in order.
+
+    `gpu` is the one that grpo trains on; with it, configurations of students are read from the Hub, and nothing else is.
+    """
     before: dict[str, Path] = {}
     found: dict[str, list[str]] = {}  # sentence: the stages it is of
     for stage in loaded.pipeline.stages:
         context = Context(Path(), "", 1, dict(before), loaded.home)
-        for sentence in [] if stage.name in done else _of(stage, context):
+        sentences = [] if stage.name in done else list(_of(stage, context))
+        if gpu and isinstance(stage, Grpo) and stage.name not in done and not sentences:
+            sentences = list(_too_large(stage, loaded.pipeline.stages, context, gpu))
+        for sentence in sentences:
             found.setdefault(sentence, []).append(stage.name)
         before[stage.name] = Path(f"@{stage.name}")  # stays as it is written: what an earlier stage leaves is not there yet
     return [f"stage{'s'[: len(names) - 1]} {', '.join(names)}: {sentence}" for sentence, names in found.items()]
@@ -32,7 +41,7 @@ def obstacles(loaded: Loaded, done: set[str]) -> list[str]:
 
 def require_clear(loaded: Loaded, done: set[str]) -> None:
     """Raise UserError with all the obstacles, a line each."""
-    if found := obstacles(loaded, done):
+    if found := obstacles(loaded, done, first_gpu()):
         raise UserError("\n".join(found))
 
 
@@ -75,6 +84,38 @@ def _recipe(stage: Build, context: Context, values: Sequence[str]) -> Iterator[s
     if named.kind == "replay":
         yield from _no_rows([named.model], "teacher")
     yield from _no_vllm(recipe.teacher)
+
+
+def _too_large(stage: Grpo, stages: Sequence[Stage], context: Context, gpu: Hardware) -> Iterator[str]:
+    """The sentence of training.grpo_memory where even with the shortest of prompts the student is too large for the GPU."""
+    from factory.reinforcing import config_path
+    from training.grpo_memory import require_memory
+    from training.grpo_settings import GrpoSettings
+    from training.mfu import read_shape
+    from training.settings import load
+    from training.students import find_student
+
+    name = _first_student(stage, {s.name: s for s in stages})
+    if name is None:
+        return
+    settings = load(GrpoSettings, assignments(stage.set, context), config_path(stage.config) if stage.config else None)
+    own = "vllm-colocate" if importlib.util.find_spec("vllm") else "transformers"
+    try:
+        base, _ = find_student(placed(name, context), weights=False)
+        require_memory(read_shape(base), settings, 1, gpu, own if settings.generation == "auto" else settings.generation)
+    except UserError as error:
+        yield str(error)
+
+
+def _first_student(stage: Distill | Grpo, stages: dict[str, Stage]) -> str | None:
+    """The model that a stage's student was at first, through all the trainings before; None for one that is made on the spot."""
+    name = stage.student
+    while name.startswith("@"):
+        before = stages[name.removeprefix("@")]
+        if not isinstance(before, Distill | Grpo):
+            return None
+        name = before.student
+    return name
 
 
 def _training(stage: Distill | Grpo, values: Sequence[str]) -> None:

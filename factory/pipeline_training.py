@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 from curation.errors import UserError
 from factory.teachers import keeper
+from training.plan import Hardware
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"  # read once, when CUDA starts: it can only be changed for another process
 
@@ -54,6 +55,17 @@ def gpus_visible() -> int:
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def first_gpu() -> Hardware | None:
+    """The one GPU that grpo trains on, looked at from a process of its own: its memory is told only where CUDA is started."""
+    gpus = gpus_visible()
+    if not gpus:
+        return None
+    asked = "import json; from training.visible import hardware; print(json.dumps(hardware()))"
+    variables = {**os.environ, **environment("grpo", gpus, os.environ.get(VISIBLE))}
+    told = subprocess.run([sys.executable, "-c", asked], stdout=subprocess.PIPE, text=True, check=True, env=variables).stdout
+    return Hardware(*json.loads(told.splitlines()[-1]))
 
 
 def environment(does: str, gpus: int, visible: str | None) -> dict[str, str]:

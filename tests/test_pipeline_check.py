@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from factory.pipeline import load_pipeline, pipeline_names, sizes_of
 from factory.pipeline_check import obstacles
 from factory.pipeline_run import plan_text, run_pipeline
 from factory.teachers.vllm import EXECUTABLE
+from training.plan import Hardware
 
 BUILD = {"name": "puzzles", "does": "build", "recipe": "countdown", "set": {"source.count": 30}}
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -66,6 +68,23 @@ def test_one_reason_of_several_stages_is_said_once(tmp_path: Path, monkeypatch: 
 def test_what_is_done_is_not_looked_at(tmp_path: Path) -> None:
     asked = loaded(tmp_path, {**BUILD, "teacher": "replay:none.jsonl"})
     assert obstacles(asked, set()) and not obstacles(asked, {"puzzles"})
+
+
+def test_a_student_that_no_gpu_can_reinforce_is_refused_before_its_cold_start(tmp_path: Path) -> None:
+    base = tmp_path / "seven-billion"
+    base.mkdir()
+    qwen = {"hidden_size": 3584, "num_attention_heads": 28, "num_key_value_heads": 4, "num_hidden_layers": 28}
+    shape = {**qwen, "intermediate_size": 18944, "vocab_size": 152064, "model_type": "qwen2", "tie_word_embeddings": False}
+    (base / "config.json").write_text(json.dumps(shape))
+    cold = {"name": "cold", "does": "distill", "data": "@puzzles", "student": str(base)}
+    asked = loaded(tmp_path, BUILD, cold, {"name": "rl", "does": "grpo", "data": "@puzzles", "student": "@cold"})
+    (found,) = obstacles(asked, set(), Hardware(1, 80.0, 989.0))
+    assert found.startswith("stage rl: ") and "7.62B parameters" in found and "does not fit a GPU of 80 GiB" in found
+    assert not obstacles(asked, set(), Hardware(1, 280.0, 989.0)) and not obstacles(asked, {"rl"}, Hardware(1, 80.0, 989.0))
+    made = loaded(
+        tmp_path, BUILD, {"name": "m", "does": "make"}, {"name": "rl", "does": "grpo", "data": "@puzzles", "student": "@m"}
+    )
+    assert not obstacles(made, set(), Hardware(1, 80.0, 989.0))
 
 
 @pytest.mark.parametrize("name", pipeline_names())
