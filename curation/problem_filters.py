@@ -41,6 +41,9 @@ _PART_B = re.compile(rf"(?:\( ?(?:b|ii|2) ?\)|(?<![a-z(])b\))\s{{1,3}}(?:{_ASKIN
 _PROOF = re.compile(r"\b(?:prove|show|demonstrate|verify)\s{1,9}(?:that|the|it|this|for)\b|\bprove ?:")
 _ASKS = re.compile(r"\b(?:find|compute|determine|calculate|evaluate|what|how many|how much|which)\b|\?")
 _PROOF_ANSWERS = frozenset(["proof", "notfound", "qed", "see solution", "\\text{proof}"])
+_WORD_GROUP = re.compile(r"\\(?:text[a-z]{0,6}|mbox|hbox|mathrm|mathit) ?\{[\s,]{0,9}(and|or)[\s,]{0,9}\}")  # 2 \text{ or } 3
+_BETWEEN = re.compile(r",(?!\d{3}(?!\d))|;| and | or |\\(?:lor|vee)(?![a-zA-Z])")
+_BOTH_SIGNS = re.compile(r"[±∓]|\\(?:pm|mp)(?![a-zA-Z])")
 _SHORT_CHARACTERS = 200  # open-thoughts code/filter.py: a description of fewer is no task; for code problems
 # s1 data/filter.ipynb, cell 7: numbered headings in bold mean a problem of several parts
 _S1_BOLD = re.compile(r"\*\*[^\s\]*][^*]{0,200}\*\*")
@@ -86,18 +89,27 @@ def _is_proof(lower: str, answer: str, solution: str | None) -> bool:
 
 
 def several_answers(answer: str | None) -> bool:
-    """Whether a gold is empty, or names several values: commas, "and" and "or" outside brackets.
+    r"""Whether a gold is empty, or names several values: commas, "and" and "or" outside brackets, or a sign that is both.
 
-    A comma inside brackets is a pair or an interval, one between digits and three more a thousands separator.
+    A comma inside brackets is a pair or an interval, one between digits and three more a thousands separator. A plus or minus
+    inside brackets makes two values too, as in \frac{1 \pm \sqrt{5}}{2}, but not in a set, which is one.
     """
     if answer is None or not answer.strip():
         return True
+    plain = _WORD_GROUP.sub(r" \1 ", answer.replace(r"\!", ""))  # LaTeX writes 8,\!000
+    if _BETWEEN.search(_outside(plain, "([{", ")]}")):
+        return True
+    sets = plain.replace(r"\{", "\0").replace(r"\}", "\1")
+    return _BOTH_SIGNS.search(_outside(sets, "\0", "\1")) is not None
+
+
+def _outside(text: str, opening: str, closing: str) -> str:
+    """`text` with a space for every character between brackets."""
     depth, flat = 0, []
-    for character in answer.replace(r"\!", ""):  # LaTeX writes 8,\!000
-        depth += (character in "([{") - (character in ")]}")
+    for character in text:
+        depth += (character in opening) - (character in closing)
         flat.append(character if depth <= 0 else " ")
-    outside = "".join(flat)
-    return re.search(r",(?!\d{3}(?!\d))|;| and | or ", outside) is not None
+    return "".join(flat)
 
 
 def s1_format(prompt: str, source: str) -> bool:

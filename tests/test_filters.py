@@ -96,7 +96,33 @@ def test_aime_may_have_figure_code_in_s1s_rule() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "several"),
-    [("10,000", False), ("10,000,5", True), ("(1,2)", False), ("\\{1,2,3\\}", False), ("1; 2", True), ("north and south", True)],
+    [
+        ("10,000", False),
+        ("10,000,5", True),
+        ("(1,2)", False),
+        ("\\{1,2,3\\}", False),
+        ("1; 2", True),
+        ("north and south", True),
+        ("2 \\text{ or } 3", True),
+        ("x=1\\quad\\text{or}\\quad x=2", True),
+        ("1 \\textrm{ and } 2", True),
+        ("2 \\text{, or } 3", True),
+        ("x = 2 \\lor x = 3", True),
+        ("\\pm 2", True),
+        ("±2", True),
+        ("\\frac{1 \\pm \\sqrt{5}}{2}", True),
+        ("(\\pm 1, 0)", True),
+        ("3 ∓ x", True),
+        ("\\{\\pm 1\\}", False),
+        ("\\left\\{1 \\text{ or } 2\\right\\}", False),
+        ("(2, 3)", False),
+        ("[2, 3) \\cup (4, \\infty)", False),
+        ("\\text{(E)}", False),
+        ("\\text{east or west}", False),
+        ("x\\text{ for all } x", False),
+        ("5 \\text{ oranges}", False),
+        ("\\pmb{3}", False),
+    ],
 )
 def test_several_answers(answer: str, several: bool) -> None:
     assert several_answers(answer) is several
