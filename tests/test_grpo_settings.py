@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from curation.errors import UserError
 from factory.recipe import CONFIGS
@@ -51,6 +52,16 @@ def test_presets_are_arguments_that_trl_takes_and_say_what_is_theirs_and_what_is
         assert made.save_steps % stage.steps_per_rollout == 0
     header = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
     assert all(f"# {word}" in header for word in ("Command", "Source", "Original", "Ours"))
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "tiny"])
+def test_presets_write_down_where_trl_has_changed_its_mind_since(name: str) -> None:
+    """Of what bites in TRL 1.16: the KL's bias correction and vLLM's; a temperature of 0.9 up to TRL 0.16."""
+    written = yaml.safe_load(config_path(name).read_text())
+    assert written["mismatch_correction"] == "token_truncate" and {"temperature", "beta", "loss_type"} <= written.keys()
+    assert written.get("use_bias_correction_kl") is (False if written["beta"] else None)
+    assert "vLLM's probabilities are corrected token by token and theirs were not" in config_path(name).read_text()
+    assert written["temperature"] == {"mini-r1": 0.9, "gsm8k-rlvr": 0.9, "deepscaler": 0.6}.get(name, 1.0)
 
 
 def test_no_preset_is_untested() -> None:
