@@ -24,13 +24,18 @@ _BLOCK_ROWS = 4_096
 
 @one_thread()
 def neighbours(
-    texts: Sequence[str], benchmarks: Sequence[Benchmark], *, threshold: float, model: str | None = None
+    texts: Sequence[str],
+    benchmarks: Sequence[Benchmark],
+    *,
+    threshold: float,
+    model: str | None = None,
+    revision: str | None = None,
 ) -> list[Hit | None]:
     """For each row the nearest benchmark question with the same numbers, if their cosine is at least `threshold`; None if clean.
 
-    `model` is an embedding model by name or folder; without one both sides get hashed TF-IDF with SVD, fitted on them together.
-    The hit's rule is "embedding" or "tfidf", its score the cosine, its overlap empty. Ties go to the question that comes first;
-    `also` has the nearest of each other benchmark.
+    `model` is an embedding model by name (at `revision`) or folder; without one both sides get hashed TF-IDF with SVD, fitted on
+    them together. The hit's rule is "embedding" or "tfidf", its score the cosine, its overlap empty. Ties go to the question that
+    comes first; `also` has the nearest of each other benchmark.
     """
     names = [(b.name, number) for b in benchmarks for number in range(len(b.questions))]
     questions = [question for b in benchmarks for question in b.questions]
@@ -38,7 +43,7 @@ def neighbours(
     entries, rows = _by_numbers(questions), _by_numbers(texts)
     if not entries.keys() & rows.keys():
         return together(found, len(texts))
-    vectors = vectors_of([*questions, *texts], model)
+    vectors = vectors_of([*questions, *texts], model, revision)
     known, mine = vectors[: len(questions)], vectors[len(questions) :]
     for numbers in entries.keys() & rows.keys():
         some = entries[numbers]

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -95,9 +96,9 @@ def _fit(counts: Sparse, rank: int, draw: np.random.Generator) -> Fitted:
     return Fitted(rarity, np.ascontiguousarray(singular[:, ::-1][:, :rank], np.float32))
 
 
-def vectors_of(texts: Sequence[str], model: str | None) -> F32:
+def vectors_of(texts: Sequence[str], model: str | None, revision: str | None = None) -> F32:
     """Vectors from an embedding model where one is named, else hashed TF-IDF with SVD."""
-    return from_model(texts, model) if model else tfidf_svd(texts)
+    return from_model(texts, model, revision) if model else tfidf_svd(texts)
 
 
 def unit(vectors: npt.NDArray[np.floating]) -> F32:
@@ -167,16 +168,18 @@ def _orthogonal(matrix: F32) -> F32:
     return basis
 
 
-def from_model(texts: Sequence[str], model: str) -> F32:
+def from_model(texts: Sequence[str], model: str, revision: str | None = None) -> F32:
     """Mean of a transformer's last hidden states over each text's tokens, length 1; texts are cut at 512 tokens.
 
-    `model` is a name on the Hub or a folder, such as sentence-transformers/all-MiniLM-L6-v2. Needs torch and transformers.
+    `model` is a name on the Hub or a folder, such as sentence-transformers/all-MiniLM-L6-v2; `revision` is the commit
+    of the former. Needs torch and transformers.
     """
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    network = AutoModel.from_pretrained(model).eval()
+    where = {} if Path(model).exists() else {"revision": revision}
+    tokenizer = AutoTokenizer.from_pretrained(model, **where)
+    network = AutoModel.from_pretrained(model, **where).eval()
 
     def embedded(start: int) -> F32:
         batch = list(texts[start : start + _BATCH_TEXTS])

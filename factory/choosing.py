@@ -17,6 +17,7 @@ from curation.selection.per_problem import preference
 from curation.thinking import JOINED, join_thinking
 from curation.trace_filters import trace_filter
 from factory.cleaning import PAIRS
+from factory.embedding import embedding, embedding_facts
 from factory.judging import is_correct, table_of, traces_of
 from factory.ledger import count
 from factory.rules import Choose
@@ -57,7 +58,8 @@ EXAMPLES: dict[str, Any] = {
 
 def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts: Piece) -> Piece:
     """The examples of one shard, and why every other trace and problem is not among them."""
-    settings = how.model_dump()
+    models = embedding_facts(how.semantic_model, "choose") if how.semantic_duplicates is not None else {}
+    settings = how.model_dump() | models
 
     def work(folder: Path) -> Facts:
         problems, every, found = problems_of(shard), table_of(traces), traces_of(traces)
@@ -81,6 +83,7 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
         return {
             "funnel": [*_trace_funnel(reasons, rescued), count("solve", "problems", [why and why[1] for why in unsolved])],
             "examples": len(examples),
+            **models,
         }
 
     return once(store, "examples", settings, [shard.digest, traces.digest, verdicts.digest], work)
@@ -101,7 +104,7 @@ def _vectors(found: Sequence[Trace], judged: dict[str, Any], how: Choose) -> dic
     from curation.vectors import vectors_of
 
     sound = [t for t in found if not judged[t.id]["fault"]]
-    vectors = vectors_of([join_thinking(t.reasoning, t.answer_text) for t in sound], how.semantic_model)
+    vectors = vectors_of([join_thinking(t.reasoning, t.answer_text) for t in sound], *embedding(how.semantic_model))
     return {t.id: vector for t, vector in zip(sound, vectors, strict=True)}
 
 

@@ -32,6 +32,7 @@ from curation.records import Problem, from_frame, to_frame
 from curation.sources import Refused
 from curation.verbatim import verbatim_contamination
 from curation.verify import check_golds, verifier_versions
+from factory.embedding import embedding, embedding_facts
 from factory.evidence import pairs, write_evidence
 from factory.ledger import settle
 from factory.measuring import rates, table_digest
@@ -104,7 +105,8 @@ def nowhere() -> None:
 def deduplicate(store: Path, clean: Clean, source: Piece, workers: int = 1, scan: Scan = nowhere) -> Piece:
     """Problems that repeat another; the pairs, with what joined them, are in `duplicates.parquet`."""
     names = {"exact_duplicates", "near_duplicates", "semantic_duplicates", "semantic_model"}
-    settings = clean.model_dump(include=names)
+    meaning = embedding_facts(clean.semantic_model, "duplicates") if clean.semantic_duplicates else {}
+    settings = clean.model_dump(include=names) | meaning
 
     def work(folder: Path) -> Facts:
         frame = kept(source)
@@ -115,7 +117,7 @@ def deduplicate(store: Path, clean: Clean, source: Piece, workers: int = 1, scan
         details = [f"of {ids[f[1].kept]}, similarity {f[1].similarity:.3f}" if f else "" for f in found]
         pairs = [(ids[f[1].kept], ids[row], f[0], f[1].similarity) for row, f in enumerate(found) if f]
         write_table(pl.DataFrame(pairs, schema=PAIRS, orient="row"), folder / "duplicates.parquet")
-        return {"funnel": [settle(folder, "duplicates", "problems", frame, reasons, details)]}
+        return {"funnel": [settle(folder, "duplicates", "problems", frame, reasons, details)], **meaning}
 
     return once(store, "duplicates", settings, [source.digest], work)
 
@@ -148,7 +150,7 @@ def _repeats(
 
         left = [row for row, match in enumerate(found) if match is None]
         texts, answers, worths = [prompts[r] for r in left], [golds[r] for r in left], [worth[r] for r in left]
-        vectors = vectors_of(texts, clean.semantic_model)
+        vectors = vectors_of(texts, *embedding(clean.semantic_model))
         note("semantic", left, semantic_duplicates(texts, answers, vectors, clean.semantic_duplicates, worths))
     return found
 
@@ -165,7 +167,8 @@ def rule_of(clean: Clean) -> dict[str, Any]:
 
 
 def decontaminate(store: Path, clean: Clean, source: Piece, workers: int = 1, scan: Scan = nowhere) -> Piece:
-    settings = rule_of(clean) | (clean.model_dump(include={"neighbours", "semantic_model"}) if clean.neighbours else {})
+    near_by = embedding_facts(clean.semantic_model, "neighbours") if clean.neighbours else {}
+    settings = rule_of(clean) | (clean.model_dump(include={"neighbours", "semantic_model"}) if clean.neighbours else {}) | near_by
 
     def work(folder: Path) -> Facts:
         frame = kept(source)
@@ -175,14 +178,15 @@ def decontaminate(store: Path, clean: Clean, source: Piece, workers: int = 1, sc
         if clean.neighbours:
             from curation.neighbours import neighbours
 
-            near = neighbours(texts, benchmarks, threshold=clean.neighbours, model=clean.semantic_model)
+            model, revision = embedding(clean.semantic_model)
+            near = neighbours(texts, benchmarks, threshold=clean.neighbours, model=model, revision=revision)
             hits = together(itertools.chain(pairs(hits), pairs(near)), len(texts))
         reasons = [f"in_{hit.benchmark}" if hit else None for hit in hits]
         details = [f"question {hit.benchmark_index}, {hit.rule}, score {hit.score:.2f}" if hit else "" for hit in hits]
         line = settle(folder, "decontaminate", "problems", frame, reasons, details)
         write_evidence(folder / "contamination.parquet", frame, hits, clean, {b.name: b.revision for b in benchmarks})
         listed = [{"name": b.name, "questions": len(b.questions), "revision": b.revision} for b in benchmarks]
-        return {"funnel": [line], "benchmarks": listed}
+        return {"funnel": [line], "benchmarks": listed, **near_by}
 
     return once(store, "decontaminate", settings, [source.digest], work)
 

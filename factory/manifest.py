@@ -55,6 +55,7 @@ def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece
         "answered": _answered(pieces),
         "sources": read.facts["sources"],
         "benchmarks": decontaminated.facts["benchmarks"],
+        "embeddings": _embeddings(every),
         "seeds": {
             "source": getattr(recipe.source, "seed", None),
             "sample": recipe.sample.seed,
@@ -75,6 +76,12 @@ def manifest(folder: Path, recipe: Recipe, pieces: Pieces, every: Sequence[Piece
         "steps": [_step(piece) for piece in every],
         "dataset": _dataset(folder / "dataset"),
     }
+
+
+def _embeddings(every: Sequence[Piece]) -> list[dict[str, Any]]:
+    """Which models made vectors for what, and their revisions; of shards alike once."""
+    listed = [one for piece in every for one in piece.facts.get("embeddings", [])]
+    return [one for at, one in enumerate(listed) if one not in listed[:at]]
 
 
 def _teacher(recipe: Recipe, pieces: Pieces) -> dict[str, Any]:

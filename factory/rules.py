@@ -86,7 +86,7 @@ class Clean(Strict):
     exact_duplicates: bool = True
     near_duplicates: float | None = Field(0.8, gt=0, le=1)  # Jaccard of word shingles; None: leave them in
     semantic_duplicates: float | None = Field(None, gt=0, le=1)  # cosine, of rows that agree in gold, numbers and symbols
-    semantic_model: str | None = None  # embedding model by name or folder; None: hashed TF-IDF with SVD
+    semantic_model: str | None = None  # embedding model: NAME, NAME@REVISION or folder; None: hashed TF-IDF with SVD
     neighbours: float | None = Field(None, gt=0, le=1)  # cosine to a benchmark question of the same numbers, by semantic_model
     benchmarks: list[BenchmarkFrom] = []
     rule: Literal["coverage", "ngram", "verbatim", "fuzzy"] = "coverage"  # verbatim: open-r1's words, LaTeX and commas included
@@ -181,7 +181,7 @@ class SelectDiverse(Strict):
     size: int = Field(ge=1)
     method: Literal["k_centre", "facility_location"] = "k_centre"
     of: Literal["problem", "trace"] = "problem"  # which text the vectors are of
-    model: str | None = None  # embedding model by name or folder; None: hashed TF-IDF with SVD
+    model: str | None = None  # embedding model: NAME, NAME@REVISION or folder; None: hashed TF-IDF with SVD
     dimensions: int = Field(128, ge=2)  # of the SVD
     seed: int = 0
 

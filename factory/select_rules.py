@@ -21,6 +21,7 @@ from curation.selection.mixture import mixture
 from curation.selection.pass_rate import PRESETS, Band, by_pass_rate
 from curation.selection.per_problem import per_problem
 from curation.selection.s1k import s1k
+from factory.embedding import embedding
 from factory.measuring import own_rates, rates
 from factory.rules import Select, SelectDiverse, SelectLimo, SelectMixture, SelectPassRate, SelectPerProblem, SelectS1k
 from factory.steps import Piece
@@ -142,7 +143,8 @@ def _vectors(rule: SelectDiverse, table: pl.DataFrame) -> Any:
     from curation.vectors import from_model, tfidf_svd
 
     texts = table["problem"].to_list() if rule.of == "problem" else _traces(table)
-    return from_model(texts, rule.model) if rule.model else tfidf_svd(texts, rule.dimensions, rule.seed)
+    model, revision = embedding(rule.model)
+    return from_model(texts, model, revision) if model else tfidf_svd(texts, rule.dimensions, rule.seed)
 
 
 def _traces(table: pl.DataFrame) -> list[str]:

@@ -19,6 +19,7 @@ import polars as pl
 from curation.files import write_table
 from curation.records import content_id
 from curation.selection import Selection
+from factory.embedding import embedding_facts
 from factory.ledger import count
 from factory.measuring import table_digest
 from factory.rules import Select
@@ -43,7 +44,11 @@ def select(store: Path, rules: Sequence[Select], judged: Sequence[Judged], diffi
     `selection.json` holds, for each rule in order, its settings as resolved and all else that is needed to repeat it. What a rule
     measured of a row that it dropped, such as its score, is that row's `detail`.
     """
-    settings = [rule.model_dump(mode="json") | {"digest": table_digest(getattr(rule, "table", None))} for rule in rules]
+    models = [embedding_facts(getattr(rule, "model", None), f"select.{number}") for number, rule in enumerate(rules)]
+    settings = [
+        rule.model_dump(mode="json") | {"digest": table_digest(getattr(rule, "table", None))} | model
+        for rule, model in zip(rules, models, strict=True)
+    ]
 
     def work(folder: Path) -> Facts:
         every = example_table([j.examples.folder / "examples.parquet" for j in judged], rules)
@@ -64,7 +69,11 @@ def select(store: Path, rules: Sequence[Select], judged: Sequence[Judged], diffi
             write = partial(_write, folder, times=times, why=why)
             examples = list(pool.map(write, judged, _by_shard(every, len(judged))))
         (folder / "selection.json").write_text(json.dumps(states, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        return {"funnel": lines, "examples": examples}
+        return {
+            "funnel": lines,
+            "examples": examples,
+            "embeddings": [one for model in models for one in model.get("embeddings", [])],
+        }
 
     inputs = [*(j.examples.digest for j in judged), difficulty.digest]
     return once(store, "select", settings, inputs, work)
