@@ -90,7 +90,8 @@ _SPLIT_LETTERS = re.compile(r"(?<=\b[a-z]) (?=[a-z]\b)")
 def _unicode_tokens() -> re.Pattern[str]:
     """Signs without a LaTeX name are tokens of their own, whichever they are: currencies, arrows, boxes, fruit."""
     signs = "".join(c for c in map(chr, range(0x80, _LAST_SIGN)) if unicodedata.category(c) in ("Sm", "Sc", "So"))
-    return re.compile(_TOKEN % rf"[{_CJK}]|[^\W\d_{_CJK}]+|[{signs}]")
+    # A set of several hundred ranges is slow to look into: a space or a comma, which is none of them, is told first.
+    return re.compile(_TOKEN % rf"[{_CJK}]|[^\W\d_{_CJK}]+|[^\0-\x7f](?<=[{signs}])")
 
 
 def _script(match: re.Match[str]) -> str:
