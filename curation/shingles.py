@@ -18,7 +18,7 @@ from curation.normalise import spelled, tokens_of
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
-BLOCK_CHARACTERS = 500_000  # of text per block, 50 ms of reading; its arrays stay under 30 MB
+BLOCK_CHARACTERS = 200_000  # of text per block, 15 ms of reading; its arrays stay in the caches of a core
 _PLACE_BITS = 16  # of the table of special tokens: 200 of them find places of their own at the second try or so
 _REMEMBERED = 1_000_000  # tokens whose hashes are kept, about 150 MB
 BASE = 0x9E3779B97F4A7C15  # 2^64 / golden ratio, odd, so that it has an inverse modulo 2^64: Knuth's multiplicative hash

@@ -17,11 +17,13 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-
-from growing import Planted, plant, read_texts
+from typing import TYPE_CHECKING
 
 from curation.dedup import near_duplicates
 from curation.normalise import words
+
+if TYPE_CHECKING:
+    from growing import Planted
 
 
 def _similarity(one: str, other: str, n: int = 2) -> float:
@@ -66,6 +68,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--datatrove-rows", type=int, default=50_000)
     arguments = parser.parse_args()
+    from growing import plant, read_texts  # not above: the other processes import this file, and need none of it
+
     real = read_texts(arguments.files)
 
     def ours(texts: list[str]) -> list[int | None]:
