@@ -48,6 +48,12 @@ def semantic_duplicates(
     return found
 
 
+@one_thread()
+def first_of_meaning(vectors: F32, rows: Sequence[int], threshold: float) -> list[tuple[int, int, float]]:
+    """(row, first kept row that it is like, cosine) of those of `rows`, in the order of preference, that repeat another."""
+    return list(_repeats(vectors, rows, threshold))
+
+
 def _alike(texts: Sequence[str], golds: Sequence[str | None]) -> Iterator[list[int]]:
     """Rows that may be one question, in groups of two and more, each ascending."""
     for same_gold in _groups((row, normalise_question(gold)) for row, gold in enumerate(golds) if gold):

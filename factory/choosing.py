@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from curation.dedup_semantic import repeated_traces
+from curation.dedup_semantic import first_of_meaning, repeated_traces
 from curation.files import write_table
 from curation.records import Problem, Trace, content_id
 from curation.selection.per_problem import preference
 from curation.thinking import JOINED, join_thinking
 from curation.trace_filters import trace_filter
+from curation.vectors import F32, vectors_of
 from factory.cleaning import PAIRS
 from factory.embedding import embedding, embedding_facts
 from factory.judging import is_correct, table_of, traces_of
@@ -23,8 +22,6 @@ from factory.ledger import count
 from factory.rules import Choose
 from factory.steps import Facts, Piece, once
 from factory.tracing import Shard, problems_of
-
-F32 = npt.NDArray[np.float32]
 
 # One row for each example, in the style of OpenR1-Math-220k: `messages` to train on, and beside it every generation for
 # the problem with what became of it, in the order of `trace_ids`.
@@ -67,7 +64,7 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
         of_problem: dict[str, list[Trace]] = {p.id: [] for p in problems}
         for t in found:
             of_problem[t.problem_id].append(t)
-        vectors = _vectors(found, judged, how)
+        vectors = _vectors(found, judged, how) if how.semantic_duplicates is not None else None
         decided = [_decide(p, of_problem[p.id], judged, how, vectors) for p in problems]
         why = {trace: reason for one in decided for trace, reason in one.why.items()}
         if how.near_duplicates is not None or how.semantic_duplicates is not None:
@@ -97,18 +94,18 @@ class _Decided(NamedTuple):
     repeated: list[tuple[str, str, str, float]]  # rows of PAIRS
 
 
-def _vectors(found: Sequence[Trace], judged: dict[str, Any], how: Choose) -> dict[str, F32]:
-    """Of a shard's sound traces, by id, where the recipe compares them: of all together, since words are weighted by rarity."""
-    if how.semantic_duplicates is None:
-        return {}
-    from curation.vectors import vectors_of
+class _Vectors(NamedTuple):
+    table: F32  # a row of length 1 for each sound trace of a shard: of all together, since words are weighted by rarity
+    row_of: dict[str, int]  # trace id -> row
 
+
+def _vectors(found: Sequence[Trace], judged: dict[str, Any], how: Choose) -> _Vectors:
     sound = [t for t in found if not judged[t.id]["fault"]]
-    vectors = vectors_of([join_thinking(t.reasoning, t.answer_text) for t in sound], *embedding(how.semantic_model))
-    return {t.id: vector for t, vector in zip(sound, vectors, strict=True)}
+    table = vectors_of([join_thinking(t.reasoning, t.answer_text) for t in sound], *embedding(how.semantic_model))
+    return _Vectors(table, {t.id: row for row, t in enumerate(sound)})
 
 
-def _decide(problem: Problem, traces: Sequence[Trace], judged: dict[str, Any], how: Choose, vectors: dict[str, F32]) -> _Decided:
+def _decide(problem: Problem, traces: Sequence[Trace], judged: dict[str, Any], how: Choose, vectors: _Vectors | None) -> _Decided:
     why = {t.id: _unfit(problem, t, judged[t.id], how) for t in traces}
     repeated: list[tuple[str, str, str, float]] = []
     fit = ordered([t for t in traces if why[t.id] is None], how)
@@ -119,28 +116,15 @@ def _decide(problem: Problem, traces: Sequence[Trace], judged: dict[str, Any], h
                 kept = fit[match.kept].id
                 why[t.id] = "choose", "near_duplicate_trace", f"of {kept}, Jaccard {match.similarity:.3f}"
                 repeated.append((kept, t.id, "near", match.similarity))
-    if how.semantic_duplicates is not None:
-        left = [t.id for t in fit if why[t.id] is None]
-        for kept, dropped, cosine in _alike(left, vectors, how.semantic_duplicates):
+    if how.semantic_duplicates is not None and vectors:
+        left = {vectors.row_of[t.id]: t.id for t in fit if why[t.id] is None}
+        for row, first, cosine in first_of_meaning(vectors.table, list(left), how.semantic_duplicates):
+            kept, dropped = left[first], left[row]
             why[dropped] = "choose", "semantic_duplicate_trace", f"of {kept}, cosine {cosine:.3f}"
             repeated.append((kept, dropped, "semantic", cosine))
     for t in [t for t in fit if why[t.id] is None][how.per_problem :]:
         why[t.id] = "choose", "not_chosen", ""
     return _Decided(why, repeated)
-
-
-def _alike(ids: Sequence[str], vectors: dict[str, F32], threshold: float) -> list[tuple[str, str, float]]:
-    """(kept, dropped, cosine) of each trace that is like one kept before it; to 6 digits, which no number of threads moves."""
-    kept: list[str] = []
-    found: list[tuple[str, str, float]] = []
-    for one in ids:
-        cosines = ((other, round(float(vectors[other] @ vectors[one]), 6)) for other in kept)
-        close = next(((other, cosine) for other, cosine in cosines if cosine >= threshold), None)
-        if close:
-            found.append((close[0], one, close[1]))
-        else:
-            kept.append(one)
-    return found
 
 
 def _unfit(problem: Problem, trace: Trace, row: dict[str, Any], how: Choose) -> Why | None:

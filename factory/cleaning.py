@@ -115,8 +115,8 @@ def deduplicate(store: Path, clean: Clean, source: Piece, workers: int = 1, scan
         found = _repeats(prompts, golds, worth, clean, workers if len(prompts) >= LARGE else 1, scan())
         reasons = [f and f"{f[0]}_duplicate" for f in found]
         details = [f"of {ids[f[1].kept]}, similarity {f[1].similarity:.3f}" if f else "" for f in found]
-        pairs = [(ids[f[1].kept], ids[row], f[0], f[1].similarity) for row, f in enumerate(found) if f]
-        write_table(pl.DataFrame(pairs, schema=PAIRS, orient="row"), folder / "duplicates.parquet")
+        joined = [(ids[f[1].kept], ids[row], f[0], f[1].similarity) for row, f in enumerate(found) if f]
+        write_table(pl.DataFrame(joined, schema=PAIRS, orient="row"), folder / "duplicates.parquet")
         return {"funnel": [settle(folder, "duplicates", "problems", frame, reasons, details)], **meaning}
 
     return once(store, "duplicates", settings, [source.digest], work)

@@ -322,8 +322,6 @@ def main() -> None:
         if error.errno in (errno.EACCES, errno.EROFS):
             _stop(f"factory: not allowed to write ({error}): choose another place with --runs or --out", 2)
         _crash()
-    except BrokenPipeError:  # `factory list | head`
-        sys.exit(0)
     except Exception:
         _crash()
 

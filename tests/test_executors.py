@@ -15,7 +15,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import solving
 from fault_server import FaultServer, serve_faults
+from solving import sent
 
 from curation.errors import UserError
 from factory import journal
@@ -49,30 +51,14 @@ def countdown(*assignments: str, count: int = 1100) -> Recipe:
 
 
 def asking(folder: Path, url: str, prompts: list[str], *assignments: str) -> Recipe:
-    """A recipe whose prompts are what the fault server is told; its answers are judged against the second word."""
     folder.mkdir(exist_ok=True)
-    path = folder / "problems.jsonl"
-    path.write_text("".join(json.dumps({"problem": p, "answer": p.split()[1]}) + "\n" for p in prompts))
-    plain = (
-        "prompt='{problem}'",
-        "clean.near_duplicates=null",
-        "clean.benchmarks=[]",
-        "sample.temperature=null",
-        "sample.top_p=null",
-    )
-    sizes = ("sample.per_problem=1", "sample.max_tokens=150", "sample.seed=1", "sample.in_flight=8")
-    changes = Changes(problems=(str(path),), teacher=f"openai:m@{url}", assignments=(*plain, *sizes, *assignments))
-    return load_recipe("openr1-math", changes)
+    return solving.recipe(folder, url, prompts, "sample.max_tokens=150", "sample.in_flight=8", *assignments)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[FaultServer]:
     with serve_faults() as running:
         yield running
-
-
-def sent(server: FaultServer, tag: str) -> int:
-    return sum(f"of {tag} " in seen.prompt for seen in server.seen)
 
 
 def jobs(runs: Path) -> list[list[int]]:
