@@ -10,7 +10,7 @@ from factory.distilling import DEEPSPEED, config_name, config_path
 from factory.tokenising import Examples, open_examples, tokenise
 from training.mfu import Lengths, lengths, peak_tflops, read_shape
 from training.plan import Hardware, options, plan_text, recommended
-from training.plan_files import GPUS_OF_A_HOST, hosts, write_launch_files
+from training.plan_files import GPUS_OF_A_HOST, Layout, hosts, write_launch_files
 from training.settings import load
 from training.sft_settings import SftSettings
 from training.students import find_student, open_student
@@ -45,7 +45,8 @@ def plan_student(where: str, student: str, config: str | None, assignments: Sequ
     if not known:
         said.append(f"{student} has no tokenizer: tokens are characters divided by {CHARACTERS_A_TOKEN}.")
     if best := recommended(found):
-        path = write_launch_files(best.choice, folder, DEEPSPEED)
+        layout = Layout(best.choice.strategy, best.choice.processes, best.choice.bf16)
+        path = write_launch_files(layout, folder, DEEPSPEED)
         said.append(f"accelerate's configuration is in {path}; {_how_to_start(best.choice.processes)}")
     return "\n".join(said)
 

@@ -25,10 +25,11 @@ from factory.steps import Piece
 from factory.teachers import identity as identify
 from factory.teachers import keeper, parse_teacher
 from factory.tokenising import Examples, gate_cases, left_out, open_examples, tokenise
-from training.launch import Means, launch
+from training.launch import launch
 from training.mfu import lengths, read_shape
 from training.parity import check, probes, replaced, require
 from training.plan import resolved
+from training.processes import Means
 from training.settings import load
 from training.sft import Trained, last_checkpoint, liger_installed, train
 from training.sft_settings import SftSettings

@@ -18,7 +18,8 @@ from tiny_model import make_tiny_model
 from curation.errors import UserError
 from factory.distilling import DEEPSPEED, KEEPER
 from factory.tokenising import open_examples, tokenise
-from training.launch import Means, launch
+from training.launch import launch
+from training.processes import Means
 from training.settings import load
 from training.sft import train
 from training.sft_settings import SftSettings

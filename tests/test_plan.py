@@ -15,7 +15,7 @@ from factory.cli import cli
 from factory.recipe import CONFIGS
 from training.mfu import Lengths, Shape, flops_per_token, mfu, parameters, peak_tflops, read_shape
 from training.plan import Hardware, options, plan_text, recommended, resolved
-from training.plan_files import write_launch_files
+from training.plan_files import Layout, write_launch_files
 from training.plan_memory import GIB, Choice, logits, predict
 from training.sft_settings import SftSettings, Strategy
 
@@ -173,7 +173,7 @@ def test_what_is_offloaded_must_fit_the_host() -> None:
 
 
 def test_more_gpus_than_a_host_has_are_several_hosts(tmp_path: Path) -> None:
-    path = write_launch_files(Choice("zero3", 16, True, True, 1, 512, 1), tmp_path, CONFIGS / "deepspeed")
+    path = write_launch_files(Layout("zero3", 16, True), tmp_path, CONFIGS / "deepspeed")
     written = yaml.safe_load(path.read_text())
     assert (written["num_machines"], written["num_processes"]) == (2, 16)
 
@@ -211,7 +211,7 @@ def test_the_table_names_every_layout_and_what_to_set() -> None:
 def test_accelerate_reads_what_launches_a_layout(strategy: Strategy, tmp_path: Path) -> None:
     from accelerate.commands.config.config_args import load_config_from_file
 
-    path = write_launch_files(Choice(strategy, 4, True, True, 1, 512, 1), tmp_path, CONFIGS / "deepspeed")
+    path = write_launch_files(Layout(strategy, 4, True), tmp_path, CONFIGS / "deepspeed")
     read = load_config_from_file(str(path))
     kinds = {"single": "NO", "ddp": "MULTI_GPU", "fsdp2": "FSDP"}
     assert read.num_processes == 4 and read.distributed_type == kinds.get(strategy, "DEEPSPEED")
