@@ -1,4 +1,7 @@
-"""Work in a process of its own that tells how it goes: what vLLM holds of a GPU it gives back only when its process ends."""
+"""Work in a process of its own that tells how it goes.
+
+What vLLM holds of a GPU is given back only when the process ends, and so is the port through which TRL sends weights to a server.
+"""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def reinforce(
         folder = work / f"stage-{number}"
         if not (folder / "model").is_dir():
             told = partial(_tell_stage, tell, number)
-            if engine == "vllm-colocate" and len(stages) > 1:
+            if engine != "transformers" and len(stages) > 1:
                 resumed_at = apart(train_stage, prompts, student, stage, folder, engine, tell=told)
             else:
                 resumed_at = train_stage(prompts, student, stage, folder, engine, told)

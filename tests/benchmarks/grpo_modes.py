@@ -3,7 +3,8 @@
     python tests/benchmarks/grpo_modes.py --out tests/benchmarks/results/grpo_modes.json
 
 Needs one GPU, and a second one for vLLM as a server. A mode works where its command ends well, the weights reach vLLM after every
-step (`mismatch`, nats a token between student and vLLM, stays small while the student changes) and the reward rises.
+step (`mismatch`, nats a token between student and vLLM, stays small while the student changes) and the reward rises. The server
+is started with the student as it was before its cold start: what answers puzzles there can only have come from the trainer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,7 @@ sys.path[:0] = [str(ROOT)]
 FACTORY = [sys.executable, "-m", "factory"]
 VLLM = [sys.executable, "-m", "vllm.entrypoints.cli.main"]
 PORT = 8321
+LIMIT_S = 240  # of a mode, after which it says where it hangs and is ended
 # As configs/pipelines/r1-tiny.yaml has them.
 PUZZLES = (
     *("source.count=3000", "source.seed=1", "source.max_numbers=3", "source.max_number=25", "source.min_target=1"),
@@ -44,42 +47,61 @@ RL = (
     *("completions_per_pass=64", "learning_rate=2.0e-4", "warmup=8", "max_completion_tokens=64", "max_prompt_tokens=64"),
     *("gradient_checkpointing=false", "vllm_memory_share=0.1"),
 )
+STAGES = "stages=[{rollouts: 8, max_completion_tokens: 48}, {rollouts: 8}]"
+SERVED = ("generation=vllm-server", f"vllm_server_url=http://localhost:{PORT}")
 MODES = {
-    "colocated, asleep while the student learns, two stages": (
-        *("generation=vllm-colocate", "vllm_sleep=true", "stages=[{rollouts: 8, max_completion_tokens: 48}, {rollouts: 8}]"),
-    ),
-    "server": ("generation=vllm-server", f"vllm_server_url=http://localhost:{PORT}", "rollouts=15"),
+    "colocated, asleep while the student learns, two stages": ("generation=vllm-colocate", "vllm_sleep=true", STAGES),
+    "server": (*SERVED, "rollouts=15"),
+    "server, two stages": (*SERVED, STAGES),
     "colocated": ("generation=vllm-colocate", "rollouts=15"),
 }
 
 
-def asked(command: list[str], **environment: str) -> dict[str, Any]:
+def asked(command: list[str], log: Path, **environment: str) -> dict[str, Any]:
     """What a command did: seconds, status, and the end of what it said."""
     began = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | environment)
-    said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    found = {"command": command[2:], "status": done.returncode, "seconds": round(time.monotonic() - began, 1), "said": said[-30:]}
+    with log.open("w") as file:
+        environment = {**os.environ, "PYTHONFAULTHANDLER": "1", **environment}
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, env=environment)
+        try:
+            process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            process.wait()
+    said = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    found = {
+        "command": command[2:],
+        "status": process.returncode,
+        "seconds": round(time.monotonic() - began, 1),
+        "said": said[-30:],
+    }
     print(json.dumps(found, indent=1), flush=True)
     return found
 
 
 @contextlib.contextmanager
-def server(student: Path, gpu: str) -> Iterator[None]:
+def server(student: Path, log: Path, gpu: str) -> Iterator[subprocess.Popen[bytes]]:
     """vLLM on a GPU of its own, started as training.grpo_engine says."""
     transfer = ["--weight-transfer-config", '{"backend":"nccl"}', "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
     size = ["--port", str(PORT), "--gpu-memory-utilization", "0.3", "--max-model-len", "128"]
     environment = os.environ | {"VLLM_SERVER_DEV_MODE": "1", "CUDA_VISIBLE_DEVICES": gpu}
-    process = subprocess.Popen([*VLLM, "serve", str(student), *transfer, *size], env=environment)
+    with log.open("w") as file:
+        command = [*VLLM, "serve", str(student), *transfer, *size]
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
     try:
-        until = time.monotonic() + 240
-        while process.poll() is None and time.monotonic() < until:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://localhost:{PORT}/health", timeout=5):
-                break
-            time.sleep(1)
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(60)
+
+
+def wait_for(process: subprocess.Popen[bytes]) -> None:
+    """Until the server answers, or has ended, or four minutes are over: `factory grpo` says what is the matter then."""
+    until = time.monotonic() + 240
+    while process.poll() is None and time.monotonic() < until:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://localhost:{PORT}/health", timeout=5):
+            return
+        time.sleep(1)
 
 
 def learned(folder: Path) -> dict[str, Any]:
@@ -87,29 +109,33 @@ def learned(folder: Path) -> dict[str, Any]:
     path = folder / "metrics.jsonl"
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
     rollouts = [line for line in lines if line.get("reward") is not None]
-    names = ("reward", "mismatch", "sampling_seconds", "step_seconds")
+    names = ("reward", "mismatch", "max_mismatch", "sampling_seconds", "step_seconds")
     return {name: [round(line[name], 4) for line in rollouts if name in line] for name in names}
 
 
 def pipeline(runs: Path, gpu: dict[str, str]) -> dict[str, Any]:
     """R1's four stages; generation=auto takes vLLM."""
-    found = asked([*FACTORY, "run", "r1", "--size", "tiny", "--runs", str(runs)], **gpu)
-    rl = {stage: folder for stage in ("reasoning-rl", "final-rl") for folder in (runs / "r1-tiny").glob(f"{stage}-????????")}
+    found = asked([*FACTORY, "run", "r1", "--size", "tiny", "--runs", str(runs / "r1")], runs / "r1.log", **gpu)
+    rl = {stage: folder for stage in ("reasoning-rl", "final-rl") for folder in (runs / "r1/r1-tiny").glob(f"{stage}-????????")}
     return found | {stage: learned(folder) for stage, folder in rl.items()}
 
 
-def cold_start(runs: Path, gpu: dict[str, str]) -> tuple[Path, Path]:
-    """The pipeline's first student, and the puzzles that it was taught on."""
+def untrained(runs: Path) -> Path:
+    """The pipeline's student before it learns anything."""
     from training.making import StudentShape, make_student
 
-    shape = StudentShape(hidden=96, intermediate=192, layers=3, positions=128, numbers=60)
-    start = make_student(runs / "start", shape, ["Make of have try so"])
-    asked([*FACTORY, "build", "countdown", *keys(PUZZLES), "--runs", str(runs)], **gpu)
+    return make_student(
+        runs / "start", StudentShape(hidden=96, intermediate=192, layers=3, positions=128, numbers=60), ["Make of have try so"]
+    )
+
+
+def cold_start(start: Path, runs: Path, gpu: dict[str, str]) -> tuple[Path, Path]:
+    """The pipeline's first student, and the puzzles that it was taught on."""
+    asked([*FACTORY, "build", "countdown", *keys(PUZZLES), "--runs", str(runs)], runs / "build.log", **gpu)
     (puzzles,) = runs.glob("countdown-*")
     student = runs / "cold-start"
-    asked(
-        [*FACTORY, "distill", str(puzzles), "--student", str(start), *keys(SFT), "--runs", str(runs), "--out", str(student)], **gpu
-    )
+    command = [*FACTORY, "distill", str(puzzles), "--student", str(start), *keys(SFT), "--runs", str(runs), "--out", str(student)]
+    asked(command, runs / "distill.log", **gpu)
     return student, puzzles
 
 
@@ -120,7 +146,7 @@ def keys(settings: Iterable[str]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--part", choices=("r1", "modes"), help="one of them alone")
+    parser.add_argument("--part", choices=("r1", *MODES), action="append", help="these alone")
     parser.add_argument("--gpu", default="0", help="which one trains")
     parser.add_argument("--server-gpu", default="1")
     options = parser.parse_args()
@@ -131,28 +157,31 @@ def main() -> None:
         "hardware": f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}",
         "versions": {name: importlib.metadata.version(name) for name in names},
     }
-
-    def write(name: str, what: dict[str, Any]) -> None:
-        found[name] = what
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(found, indent=1) + "\n")
-
-    gpu = {"CUDA_VISIBLE_DEVICES": options.gpu}
-    with tempfile.TemporaryDirectory() as folder:
+    parts, gpu = options.part or ("r1", *MODES), {"CUDA_VISIBLE_DEVICES": options.gpu}
+    served = [mode for mode in parts if mode.startswith("server")]
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
         runs = Path(folder)
-        if options.part != "modes":
-            write("r1", pipeline(runs / "r1", gpu))
-        if options.part == "r1":
-            return
-        student, puzzles = cold_start(runs, gpu)
-        for number, (mode, how) in enumerate(MODES.items()):
-            if mode == "server" and torch.cuda.device_count() < 2:
+
+        def write(name: str, what: dict[str, Any]) -> None:
+            found[name] = what
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            options.out.write_text(json.dumps(found, indent=1).replace(folder, "FOLDER") + "\n")
+
+        if "r1" in parts:
+            write("r1", pipeline(runs, gpu))
+        start, process = untrained(runs), None
+        if served and torch.cuda.device_count() > 1:
+            process = running.enter_context(server(start, runs / "server.log", options.server_gpu))
+        student, puzzles = cold_start(start, runs, gpu)
+        for number, mode in enumerate(mode for mode in MODES if mode in parts):
+            if mode in served and not process:
                 write(mode, {"left_out": "it wants a second GPU"})
                 continue
+            if mode in served and process:
+                wait_for(process)
             out = runs / f"student-{number}"
-            command = [*FACTORY, "grpo", str(puzzles), "--student", str(student), *keys((*RL, *how)), "--out", str(out)]
-            with server(student, options.server_gpu) if mode == "server" else contextlib.nullcontext():
-                write(mode, asked([*command, "--runs", folder], **gpu) | learned(out))
+            command = [*FACTORY, "grpo", str(puzzles), "--student", str(student), *keys((*RL, *MODES[mode])), "--out", str(out)]
+            write(mode, asked([*command, "--runs", folder], runs / f"mode-{number}.log", **gpu) | learned(out))
 
 
 if __name__ == "__main__":
