@@ -49,6 +49,7 @@ from curation.files import read_yaml
 from factory.recipe import CONFIGS
 from factory.resolving import nearest
 from factory.strict import Strict
+from training.settings import yaml_value
 
 Set = dict[str, Any]  # settings of the command that a stage runs, by their dotted names
 REFERENCE = re.compile(r"@([a-z0-9][a-z0-9-]*)")
@@ -186,13 +187,8 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
 
 
 def _value(assignment: str, text: str) -> Any:
-    if text.startswith("@"):  # a reference, which as YAML would want quotes inside the shell's
-        return text
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        said = " ".join(str(error).split())[:120]
-        raise UserError(f"--set {assignment}: the value is no YAML ({said}): put a text with signs into quotes") from None
+    # A reference as YAML would want quotes inside the shell's.
+    return text if text.startswith("@") else yaml_value(assignment, text)
 
 
 def references(stage: Stage) -> list[str]:

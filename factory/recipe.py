@@ -12,7 +12,6 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from curation.errors import UserError
@@ -21,10 +20,11 @@ from curation.puzzles.countdown import Part, Style
 from curation.records import content_id
 from factory.cluster import Cluster
 from factory.resolving import CONFIGS as CONFIGS
-from factory.resolving import benchmarks_in, name_benchmarks, name_table, nearest
+from factory.resolving import benchmarks_in, group_of, name_benchmarks, name_table, nearest
 from factory.rules import Choose, Clean, Difficulty, Label, Select, Settle
 from factory.rules import ModelPrice as ModelPrice
 from factory.strict import Strict
+from training.settings import yaml_value
 
 RECIPE_VERSION = 1
 PUZZLES = ("countdown", "knights-and-knaves")  # kinds of source that are domains as well
@@ -232,11 +232,11 @@ def load_recipe(name_or_path: str, changes: Changes = NO_CHANGES) -> Recipe:
 
 def _apply(raw: dict[str, Any], changes: Changes) -> None:
     if changes.problems:
-        source = raw.get("source", {})
+        source = group_of(raw, "source")
         domain = source.get("domain") or (source["kind"] if source.get("kind") in PUZZLES else "math")
         raw["source"] = {"kind": "file", "paths": list(changes.problems), "domain": domain}
     if changes.benchmarks:
-        raw.setdefault("clean", {})["benchmarks"] = benchmarks_in([Path(b) for b in changes.benchmarks])
+        raw["clean"] = group_of(raw, "clean") | {"benchmarks": benchmarks_in([Path(b) for b in changes.benchmarks])}
     for key in ("teacher", "limit"):
         if getattr(changes, key) is not None:
             raw[key] = getattr(changes, key)
@@ -254,7 +254,7 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
         group = group[_place(group, key, assignment)] if isinstance(group, list) else group.setdefault(key, {})
         if not isinstance(group, dict | list):
             raise UserError(f"--set {assignment}: {key} is a value, not a group of keys")
-    group[_place(group, last, assignment) if isinstance(group, list) else last] = yaml.safe_load(text)
+    group[_place(group, last, assignment) if isinstance(group, list) else last] = yaml_value(assignment, text)
 
 
 def _place(group: list[Any], key: str, assignment: str) -> int:

@@ -52,6 +52,14 @@ def name_table(raw: dict[str, Any]) -> None:
             rule["table"] = table
 
 
+def group_of(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    """A group of a recipe's keys; empty where nothing stands behind its name. Raises UserError for what is no group."""
+    group = raw.get(name) or {}
+    if not isinstance(group, dict):
+        raise UserError(f"{name} holds {str(group)[:80]!r}, wanted a mapping of keys")
+    return group
+
+
 def nearest(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""

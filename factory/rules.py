@@ -159,10 +159,10 @@ class SelectMixture(Strict):
     rule: Literal["mixture"]
     by: str  # source, domain, teacher, outcome, characters, words, pass_rate, or a key of meta
     size: int | None = Field(None, ge=1)  # None: as many as the scarcest group allows
-    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}  # empty: alike
+    weights: dict[str, Annotated[float, Field(ge=0)]] = {}  # empty: alike
     quotas: dict[str, Annotated[int, Field(ge=0)]] = {}  # rows of each group at most; then size and weights say nothing
     # Cut a number into buckets, ascending: [0.2, 0.8] makes <0.2, 0.2-0.8 and >=0.8.
-    edges: list[Annotated[float, Field(allow_inf_nan=False)]] = []
+    edges: list[float] = []
     table: str | None = None  # for pass_rate
     models: list[str] = []
     seed: int = 0

@@ -27,6 +27,10 @@ def _set(*assignments):
         ("clean.benchmarks=[math-perturb-hard]", "cannot be read from the Hub"),
         ("select=[{rule: s1k, domain: d, models: [a], sizee: 3}]", "unknown key 'select.0.s1k.sizee' (did you mean 'size'?)"),
         ("source.kind=hubb", "source: input tag 'hubb'"),
+        ("choose={", "--set choose={: the value is no YAML (while parsing"),
+        ("select=[{rule: limo, weights: {words: .nan}}]", "select.0.limo.weights.words: input should be a finite number"),
+        ("select=[{rule: mixture, by: source, weights: {a: .inf}}]", "weights.a: input should be a finite number"),
+        ("select=[{rule: mixture, by: words, edges: [.nan]}]", "edges.0: input should be a finite number"),
     ],
 )
 def test_a_wrong_value_is_named(assignment, says):
@@ -72,6 +76,17 @@ def test_a_folder_of_benchmarks_means_its_files(tmp_path):
         (tmp_path / name).touch()
     recipe = load_recipe("openr1-math", Changes(benchmarks=(str(tmp_path),)))
     assert [(b.name, b.repo) for b in recipe.clean.benchmarks] == [("a", None), ("b", None)]
+
+
+def test_a_group_that_is_empty_or_none_is_replaced_or_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    (tmp_path / "held.jsonl").write_text("{}")
+    mine = Changes(problems=("mine.jsonl",), benchmarks=(str(tmp_path),))
+    path.write_text("recipe: 1\nname: mine\ndescription: d\nsource:\nclean:\nteacher: oracle\n")
+    assert [b.name for b in load_recipe(str(path), mine).clean.benchmarks] == ["held", "mine"]
+    path.write_text("recipe: 1\nname: mine\ndescription: d\nclean: 3\nteacher: oracle\n")
+    with pytest.raises(UserError, match="clean holds '3', wanted a mapping of keys"):
+        load_recipe(str(path), mine)
 
 
 def test_the_resolved_copy_is_a_recipe_again(tmp_path):

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,7 +18,7 @@ from curation.files import read_yaml
 class Settings(BaseModel):
     """A flat group of keys: an unknown one is an error, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)  # neither is JSON, which keys and records are
 
 
 Some = TypeVar("Some", bound=Settings)
@@ -34,11 +34,20 @@ def load(kind: type[Some], assignments: Sequence[str], path: Path | None = None)
         key, equals, text = assignment.partition("=")
         if not equals:
             raise UserError(f"--set {assignment}: wanted KEY=VALUE, such as --set seed=1")
-        raw[key.strip()] = yaml.safe_load(text)
+        raw[key.strip()] = yaml_value(assignment, text)
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
         raise UserError(_first(kind, error, path.name if path else "--set")) from None
+
+
+def yaml_value(assignment: str, text: str) -> Any:
+    """The value on the right of `--set assignment`. Raises UserError where it is no YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())[:120]
+        raise UserError(f"--set {assignment}: the value is no YAML ({said}): put a text with signs into quotes") from None
 
 
 def _first(kind: type[Settings], error: ValidationError, where: str) -> str:
