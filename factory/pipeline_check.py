@@ -13,7 +13,7 @@ from curation.errors import UserError
 from factory import pipeline
 from factory.pipeline import Build, Distill, Eval, Grpo, Loaded, Make, Stage
 from factory.pipeline_stages import Context, assignments, files_of, placed
-from factory.pipeline_training import first_gpu
+from factory.pipeline_training import gpus
 from factory.resolving import nearest
 from factory.teachers import parse_teacher
 from training.plan import Hardware
@@ -21,18 +21,18 @@ from training.plan import Hardware
 ROWS = (".jsonl", ".json", ".gz", ".parquet", ".csv", ".zst")  # endings of files of rows; what has none may be of the Hub
 
 
-def obstacles(loaded: Loaded, done: set[str], gpu: Hardware | None = None) -> list[str]:
+def obstacles(loaded: Loaded, done: set[str], hardware: Hardware | None = None) -> list[str]:
     """A sentence for everything that would stop a stage that is not in `done`, in order.
 
-    `gpu` is the one that grpo trains on; with it, configurations of students are read from the Hub, and nothing else is.
+    `hardware` is what grpo trains on; with it, configurations of students are read from the Hub, and nothing else is.
     """
     before: dict[str, Path] = {}
     found: dict[str, list[str]] = {}  # sentence: the stages it is of
     for stage in loaded.pipeline.stages:
         context = Context(Path(), "", 1, dict(before), loaded.home)
         sentences = [] if stage.name in done else list(_of(stage, context))
-        if gpu and isinstance(stage, Grpo) and stage.name not in done and not sentences:
-            sentences = list(_too_large(stage, loaded.pipeline.stages, context, gpu))
+        if hardware and isinstance(stage, Grpo) and stage.name not in done and not sentences:
+            sentences = list(_too_large(stage, loaded.pipeline.stages, context, hardware))
         for sentence in sentences:
             found.setdefault(sentence, []).append(stage.name)
         before[stage.name] = Path(f"@{stage.name}")  # stays as it is written: what an earlier stage leaves is not there yet
@@ -41,7 +41,7 @@ def obstacles(loaded: Loaded, done: set[str], gpu: Hardware | None = None) -> li
 
 def require_clear(loaded: Loaded, done: set[str]) -> None:
     """Raise UserError with all the obstacles, a line each."""
-    if found := obstacles(loaded, done, first_gpu()):
+    if found := obstacles(loaded, done, gpus()):
         raise UserError("\n".join(found))
 
 
@@ -86,10 +86,10 @@ def _recipe(stage: Build, context: Context, values: Sequence[str]) -> Iterator[s
     yield from _no_vllm(recipe.teacher)
 
 
-def _too_large(stage: Grpo, stages: Sequence[Stage], context: Context, gpu: Hardware) -> Iterator[str]:
-    """The sentence of training.grpo_memory where even with the shortest of prompts the student is too large for the GPU."""
+def _too_large(stage: Grpo, stages: Sequence[Stage], context: Context, hardware: Hardware) -> Iterator[str]:
+    """The sentence of training.grpo_memory where even with the shortest of prompts the student is too large for the GPUs."""
     from factory.reinforcing import config_path
-    from training.grpo_memory import require_memory
+    from training.grpo_memory import laid_out
     from training.grpo_settings import GrpoSettings
     from training.mfu import read_shape
     from training.settings import load
@@ -102,7 +102,7 @@ def _too_large(stage: Grpo, stages: Sequence[Stage], context: Context, gpu: Hard
     own = "vllm-colocate" if importlib.util.find_spec("vllm") else "transformers"
     try:
         base, _ = find_student(placed(name, context), weights=False)
-        require_memory(read_shape(base), settings, 1, gpu, own if settings.generation == "auto" else settings.generation)
+        laid_out(read_shape(base), settings, 1, hardware, own if settings.generation == "auto" else settings.generation)
     except UserError as error:
         yield str(error)
 

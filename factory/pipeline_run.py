@@ -14,7 +14,7 @@ from curation.records import content_id
 from factory.pipeline import Loaded, Stage, references
 from factory.pipeline_check import obstacles, require_clear
 from factory.pipeline_stages import Context, files_of, perform, shown_settings
-from factory.pipeline_training import first_gpu
+from factory.pipeline_training import gpus
 from factory.progress import say
 from factory.run import locked
 from factory.steps import file_digest
@@ -153,7 +153,7 @@ def plan_text(loaded: Loaded, *, runs: Path, out: Path | None) -> str:
         told = ", ".join(f"{key} {value if isinstance(value, str) else ' '.join(value)}" for key, value in values.items())
         changed = ", ".join(f"{key}={json.dumps(value)}" for key, value in stage.set.items())
         lines.append(f"{state:<6} {stage.name:<22} {stage.does:<8} {told}{f' ({changed})' if changed else ''}")
-    return "\n".join([*lines, f"in {folder}", *(f"it cannot run yet: {one}" for one in obstacles(loaded, done, first_gpu()))])
+    return "\n".join([*lines, f"in {folder}", *(f"it cannot run yet: {one}" for one in obstacles(loaded, done, gpus()))])
 
 
 def _done(loaded: Loaded, folder: Path) -> set[str]:

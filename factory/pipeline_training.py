@@ -1,14 +1,13 @@
 """A training of a pipeline in a process of its own where there is a GPU: `python -m factory.pipeline_training JOB`.
 
 What a process holds of a GPU, torch's cache and a colocated vLLM, it gives back only when it ends: a later stage's `vllm serve`
-asks for 90 percent of the memory. And `factory grpo` trains on one GPU, where `factory distill` before it takes all of the node.
+asks for 90 percent of the memory.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,8 +17,6 @@ from typing import Literal, NamedTuple
 from curation.errors import UserError
 from factory.teachers import keeper
 from training.plan import Hardware
-
-VISIBLE = "CUDA_VISIBLE_DEVICES"  # read once, when CUDA starts: it can only be changed for another process
 
 
 class Job(NamedTuple):
@@ -40,12 +37,10 @@ def train(job: Job) -> None:
 
     Raises UserError as the training does, and where the process is lost.
     """
-    gpus = gpus_visible()
-    if not gpus:
+    if gpus_visible():
+        follow([sys.executable, "-m", "factory.pipeline_training", json.dumps(job)])
+    else:
         _perform(job)
-        return
-    command = [sys.executable, "-m", "factory.pipeline_training", json.dumps(job)]
-    follow(command, environment(job.does, gpus, os.environ.get(VISIBLE)))
 
 
 def gpus_visible() -> int:
@@ -57,32 +52,20 @@ def gpus_visible() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def first_gpu() -> Hardware | None:
-    """The one GPU that grpo trains on, looked at from a process of its own: its memory is told only where CUDA is started."""
-    gpus = gpus_visible()
-    if not gpus:
+def gpus() -> Hardware | None:
+    """The GPUs that a training has, looked at from a process of its own: their memory is told only where CUDA is started."""
+    if not gpus_visible():
         return None
     asked = "import json; from training.visible import hardware; print(json.dumps(hardware()))"
-    variables = {**os.environ, **environment("grpo", gpus, os.environ.get(VISIBLE))}
-    told = subprocess.run([sys.executable, "-c", asked], stdout=subprocess.PIPE, text=True, check=True, env=variables).stdout
+    told = subprocess.run([sys.executable, "-c", asked], stdout=subprocess.PIPE, text=True, check=True).stdout
     return Hardware(*json.loads(told.splitlines()[-1]))
 
 
-def environment(does: str, gpus: int, visible: str | None) -> dict[str, str]:
-    """What a training on `gpus` GPUs has in its environment besides: grpo sees the first of them alone.
-
-    `visible` is the value of CUDA_VISIBLE_DEVICES, numbers or names with commas between, None where it is not set.
-    """
-    return {VISIBLE: (visible or "0").split(",")[0].strip()} if does == "grpo" and gpus > 1 else {}
-
-
-def follow(command: Sequence[str], variables: dict[str, str]) -> None:
-    """Run a command to its end, with `variables` in its environment. Raises UserError with what it refuses, or if it is lost."""
+def follow(command: Sequence[str]) -> None:
+    """Run a command to its end. Raises UserError with what it refuses, or if it is lost."""
     kept = [sys.executable, "-I", str(Path(keeper.__file__)), *command]
     refused = ""
-    with subprocess.Popen(
-        kept, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="replace", env={**os.environ, **variables}
-    ) as running:
+    with subprocess.Popen(kept, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="replace") as running:
         assert running.stdout
         for line in running.stdout:
             if line.startswith('{"refused": '):

@@ -19,8 +19,8 @@ from factory.ledger import count
 from factory.measuring import rates
 from factory.progress import say
 from factory.steps import Facts, Piece, file_digest, once
-from training.grpo import Prompt
 from training.grpo_settings import GrpoSettings
+from training.grpo_stage import Prompt
 from training.parity import Case
 from training.rendering import Row, closes_thought, continuation, encode, prompt_text
 from training.students import Student

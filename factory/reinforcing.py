@@ -16,7 +16,7 @@ from curation.errors import UserError
 from curation.files import write_atomic
 from curation.records import content_id
 from factory.beside import shown_beside
-from factory.distilling import LIBRARIES, MANIFEST, hardware, put, refuse_other
+from factory.distilling import DEEPSPEED, KEEPER, LIBRARIES, MANIFEST, hardware, put, refuse_other
 from factory.progress import PLAIN_EVERY_S, say
 from factory.prompting import Questions, ask, gate_cases, open_questions, prompts_of
 from factory.recipe import CONFIGS
@@ -26,10 +26,11 @@ from factory.teachers import identity as identify
 from factory.teachers import parse_teacher
 from training.grpo import Reinforced, reinforce
 from training.grpo_engine import choose_engine
-from training.grpo_memory import require_memory
+from training.grpo_memory import laid_out
 from training.grpo_settings import GrpoSettings
-from training.mfu import read_shape
+from training.mfu import Shape, read_shape
 from training.parity import check, probes, replaced, require
+from training.processes import Means
 from training.rendering import THINK
 from training.reward_mix import mixed
 from training.settings import load
@@ -65,7 +66,7 @@ def grpo(
         opened = open_student(student, _opening(settings), work / "served", weights=False)
         piece = ask(runs / ".steps", questions, opened, settings)
         _fits_window(opened, settings, piece)
-        _fits_memory(opened, settings, piece, engine)
+        decided = _laid_out(opened, settings, piece, engine)
         _keeps_tags(opened)
         prompts = prompts_of(piece)
         cases = gate_cases(prompts, opened, settings)
@@ -76,9 +77,9 @@ def grpo(
         _say_resumed(work)
         fresh = work / "model"
         shutil.rmtree(fresh, ignore_errors=True)
-        trained = reinforce(prompts, opened, settings, work, fresh, _teller(), engine=engine)
+        trained = reinforce(prompts, opened, decided, work, fresh, _teller(), engine=engine, means=Means(KEEPER, DEEPSPEED))
         require(check(cases, fresh, opened.tokenizer), "after training")
-        record = _manifest(questions, opened, settings, config_name(config), piece, trained, engine)
+        record = _manifest(questions, opened, decided, config_name(config), piece, trained, engine)
         record |= {"name": name, "command": command, "revision": revision}
         write_atomic(fresh / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         write_training_report(fresh)
@@ -118,14 +119,17 @@ def _fits_window(student: Student, settings: GrpoSettings, piece: Piece) -> None
         )
 
 
-def _fits_memory(student: Student, settings: GrpoSettings, piece: Piece, engine: str) -> None:
-    """Raise UserError where the device has no memory for it (training.grpo_memory). Says where there is no formula for a shape."""
+def _laid_out(student: Student, settings: GrpoSettings, piece: Piece, engine: str) -> GrpoSettings:
+    """As training.grpo_memory lays it out. Says on how many GPUs, and where there is no formula for a shape."""
+    shape: Shape | None = None
     try:
         shape = read_shape(student.base)
     except UserError as unknown:
         say(f"grpo: whether it fits the memory is not known: {unknown}")
-        return
-    require_memory(shape, settings, piece.facts["longest"], visible_hardware(), engine)
+    decided = laid_out(shape, settings, piece.facts["longest"], visible_hardware(), engine)
+    if not decided.alone:
+        say(f"grpo: {decided.processes} processes learn together, with {decided.strategy}")
+    return decided
 
 
 def _has_weights(student: Student) -> None:
@@ -200,7 +204,7 @@ def _manifest(
         "training": trained._asdict(),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "python": platform.python_version(),
-        "hardware": hardware(),
+        "hardware": hardware(settings.processes or 1),
     }
 
 

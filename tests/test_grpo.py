@@ -20,10 +20,11 @@ from factory.recipe import Changes, load_recipe
 from factory.reinforcing import grpo
 from training import grpo_settings
 from training.apart import apart
-from training.grpo import Prompt, make_trainer, ordered, reinforce, train_stage
+from training.grpo import reinforce
 from training.grpo_batches import by_length, ends, joined
 from training.grpo_engine import require_server
 from training.grpo_settings import GrpoSettings
+from training.grpo_stage import Prompt, make_trainer, ordered, train_stage
 from training.grpo_trainer import Rollout, advantages, differing, trainer_class
 from training.rendering import prompt_text
 from training.settings import load

@@ -13,7 +13,7 @@ from tiny_model import make_tiny_model
 from curation.errors import UserError
 from factory.recipe import CONFIGS
 from factory.reinforcing import config_path, grpo
-from training.grpo_memory import needed, require_memory
+from training.grpo_memory import laid_out, needed
 from training.grpo_settings import GrpoSettings
 from training.mfu import Shape, parameters
 from training.plan import Hardware
@@ -24,14 +24,16 @@ ONE_AND_A_HALF = Shape(28, 1536, 12, 2, 128, 8960, 151_936, True, True, 131_072)
 THREE = Shape(36, 2048, 16, 2, 128, 11_008, 151_936, True, True, 32_768)  # Qwen2.5-3B
 DISTILLED = ONE_AND_A_HALF._replace(tied=False)  # DeepSeek-R1-Distill-Qwen-1.5B
 SEVEN = Shape(28, 3584, 28, 4, 128, 18_944, 152_064, False, True, 131_072)  # Qwen2.5-7B
+FOURTEEN = Shape(48, 5120, 40, 8, 128, 13_824, 152_064, False, True, 131_072)  # Qwen2.5-14B
 THIRTY_TWO = Shape(64, 5120, 40, 8, 128, 27_648, 152_064, False, True, 131_072)  # Qwen2.5-32B
+STUDENTS = {"1.5B": ONE_AND_A_HALF, "3B": THREE, "7B": SEVEN, "32B": THIRTY_TWO}
 SHAPES = {f"{parameters(s) / 1e9:.2f}": s for s in (ONE_AND_A_HALF, DISTILLED, THREE, SEVEN, THIRTY_TWO)}
 EIGHTY, H200, HOST = Hardware(1, 79.0, 989.0), Hardware(1, 139.8, 989.0), Hardware(0, 32.0, 0.1)
 
 
 def said(shape: Shape, hardware: Hardware, engine: str, *assignments: str) -> str:
     with pytest.raises(UserError) as caught:
-        require_memory(shape, load(GrpoSettings, assignments), 300, hardware, engine)
+        laid_out(shape, load(GrpoSettings, assignments), 300, hardware, engine)
     return str(caught.value)
 
 
@@ -62,29 +64,31 @@ def test_what_cannot_fit_is_said_with_the_changes_that_help() -> None:
         "a pass of 8 x 2,348 tokens through 3.09B parameters needs 88.5 GiB (51.7 of it weights and optimiser, "
     )
     assert "5.7 the reference of beta 0.001, 23.7 vLLM's vllm_memory_share 0.3) and does not fit a GPU of 79 GiB" in found
-    assert found.endswith("grpo trains on one device: set vllm_sleep=true, or take a smaller student")
-    require_memory(THREE, load(GrpoSettings, ("beta=0.001", "vllm_sleep=true")), 300, EIGHTY, "vllm-colocate")
+    assert found.endswith("a GPU of 79 GiB: set vllm_sleep=true, or take more GPUs, or a smaller student")
+    laid_out(THREE, load(GrpoSettings, ("beta=0.001", "vllm_sleep=true")), 300, EIGHTY, "vllm-colocate")
     wide = ("gradient_checkpointing=false", "completions_per_pass=4", "max_completion_tokens=8000", "vllm_memory_share=0.2")
-    assert said(ONE_AND_A_HALF, EIGHTY, "vllm-colocate", *wide).endswith("set completions_per_pass=1, or take a smaller student")
+    assert said(ONE_AND_A_HALF, EIGHTY, "vllm-colocate", *wide).endswith(
+        "set completions_per_pass=1, or take more GPUs, or a smaller student"
+    )
     long = ("completions_per_pass=1", "gradient_checkpointing=false", "max_completion_tokens=30000", "vllm_sleep=true")
     assert said(ONE_AND_A_HALF, EIGHTY, "vllm-colocate", *long).endswith(
-        "set gradient_checkpointing=true, or take a smaller student"
+        "set gradient_checkpointing=true, or take more GPUs, or a smaller student"
     )
-    assert said(SEVEN, EIGHTY, "vllm-colocate").endswith("on one device: take a smaller student")
+    assert said(SEVEN, EIGHTY, "vllm-colocate").endswith("a GPU of 79 GiB: take more GPUs, or a smaller student")
 
 
 def test_an_engine_that_sleeps_must_fit_beside_the_optimiser_when_it_wakes() -> None:
     found = said(THREE, EIGHTY, "vllm-colocate", "vllm_sleep=true", "vllm_memory_share=0.5")
     assert found.startswith("sampling beside 3.09B parameters needs 79.8 GiB (40.3 of it weights and optimiser, 39.5 vLLM's")
-    assert found.endswith("set vllm_memory_share=0.2, or take a smaller student")
+    assert found.endswith("set vllm_memory_share=0.2, or take more GPUs, or a smaller student")
 
 
 def test_an_engine_with_less_than_its_weights_is_told_how_much_it_wants() -> None:
     found = said(THREE, EIGHTY, "vllm-colocate", "vllm_memory_share=0.05")
     assert found.startswith("vLLM gets 4.0 GiB (vllm_memory_share 0.05 of 79) and needs 6.8 for 3.09B parameters and one sequence")
     assert found.endswith("set vllm_memory_share=0.09, or take a smaller student")
-    require_memory(THREE, load(GrpoSettings, ("vllm_memory_share=0.09",)), 300, EIGHTY, "vllm-colocate")
-    assert said(SEVEN, EIGHTY, "vllm-colocate", "vllm_memory_share=0.05").endswith("take a smaller student")  # more would not help
+    laid_out(THREE, load(GrpoSettings, ("vllm_memory_share=0.09",)), 300, EIGHTY, "vllm-colocate")
+    assert said(SEVEN, EIGHTY, "vllm-colocate", "vllm_memory_share=0.05").endswith("79 GiB: take more GPUs, or a smaller student")
 
 
 def test_the_host_counts_where_there_is_no_gpu_and_each_stage_is_looked_at() -> None:
@@ -93,24 +97,77 @@ def test_the_host_counts_where_there_is_no_gpu_and_each_stage_is_looked_at() -> 
     assert "a pass of 8 x 40,300 tokens" in said(ONE_AND_A_HALF, EIGHTY, "vllm-colocate", "vllm_sleep=true", stages)
 
 
+def laid(shape: Shape, gpus: int, *assignments: str) -> GrpoSettings:
+    return laid_out(shape, load(GrpoSettings, assignments), 300, H200._replace(gpus=gpus), "vllm-colocate")
+
+
+def test_several_gpus_share_what_one_cannot_hold() -> None:
+    one = laid(ONE_AND_A_HALF, 1)
+    assert (one.processes, one.strategy) == (1, "single")
+    four = laid(SEVEN, 4)
+    assert (four.processes, four.strategy) == (4, "zero2")
+    choice = Choice("zero2", 4, True, False, 8, 2348, 4)
+    assert needed(SEVEN, four, 300, H200, "vllm-colocate").training == predict(SEVEN, choice)
+    fourteen = laid(FOURTEEN, 8, "beta=0.001", "completions_per_pass=4")
+    assert fourteen.strategy == "zero3"
+    whole = fourteen.model_copy(update={"strategy": "zero2"})
+    references = [needed(FOURTEEN, s, 300, H200, "vllm-colocate").reference for s in (whole, fourteen)]
+    assert references[0] == 2 * parameters(FOURTEEN) == 8 * references[1]
+    named = laid(ONE_AND_A_HALF, 2, "strategy=ddp", "beta=0.1")
+    assert named.strategy == "ddp"
+    assert needed(ONE_AND_A_HALF, named, 300, H200, "vllm-colocate").reference == 4 * parameters(ONE_AND_A_HALF)
+    with pytest.raises(UserError, match="does not fit a GPU of 140 GiB, of 2 with zero3: take more GPUs, or a smaller student"):
+        laid(THIRTY_TWO, 2)
+    assert laid_out(None, load(GrpoSettings, ()), 300, H200._replace(gpus=2), "transformers").strategy == "zero3"
+
+
+def test_a_layout_that_the_machine_cannot_have_is_refused() -> None:
+    def refusal(gpus: int, *assignments: str) -> str:
+        hardware = H200._replace(gpus=gpus) if gpus else HOST
+        with pytest.raises(UserError) as caught:
+            laid_out(ONE_AND_A_HALF, load(GrpoSettings, assignments), 300, hardware, "transformers")
+        return str(caught.value)
+
+    assert refusal(2, "processes=4", "completions_per_pass=4") == "processes is 4 and 2 GPUs are visible: one process needs one GPU"
+    assert "strategy zero3 needs GPUs and torch sees none" in refusal(0, "strategy=zero3")
+    assert "strategy zero2 and 1 processes do not fit together" in refusal(1, "strategy=zero2")
+    assert "strategy single and 2 processes do not fit together" in refusal(2, "strategy=single")
+    stages = "stages=[{}, {completions_per_pass: 64}]"
+    assert refusal(3).startswith("completions_per_step 128 is no multiple of completions_per_pass 8 times 3 processes")
+    assert refusal(4, stages).startswith("completions_per_step 128 is no multiple of completions_per_pass 64 times 4 processes")
+    with pytest.raises(UserError, match="completions_per_pass 8 times 3 processes \\(24\\) to divide the step"):
+        load(GrpoSettings, ("processes=3",))
+
+
 HEADERS = sorted(path.stem.removeprefix("grpo-") for path in (CONFIGS / "training").glob("grpo-*.yaml") if "tiny." not in path.name)
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_presets_header_names_a_student_that_fits_80_gb_and_the_plans_figures(name: str) -> None:
+def test_a_presets_header_names_students_that_fit_and_the_plans_figures(name: str) -> None:
     settings, header = load(GrpoSettings, (), config_path(name)), config_path(name).read_text().replace("\n#          ", "")
     (needs,) = re.findall("^# Needs  .*", header, re.M)
-    figures = re.findall(r"(\d+\.\d+)B need (\d+\.\d)", needs)
-    stages = settings.each_stage()
-    for size, gib in figures:
+    alone = dict(re.findall(r"(\d+\.\d+)B need (\d+\.\d)", needs))
+    for size, gib in alone.items():
+        stages = settings.each_stage()
         found = [needed(SHAPES[size], stage, stage.max_prompt_tokens, EIGHTY, "vllm-colocate").total / GIB for stage in stages]
         assert gib == f"{max(found):.1f}"
+    together = re.findall(
+        r"(\d) GPUs of (80|141) GB(?: for the original)?(?:, with --set (\S+))?: "
+        r"(\d+\.\d+)B take (\d+\.\d) GiB each by the plan, with (zero\d)",
+        needs,
+    )
+    for gpus, memory, changed, size, gib, strategy in together:
+        how = load(GrpoSettings, [changed] if changed else [], config_path(name))
+        hardware = {"80": EIGHTY, "141": H200}[memory]._replace(gpus=int(gpus))
+        found = laid_out(SHAPES[size], how, how.max_prompt_tokens, hardware, "vllm-colocate")
+        total = needed(SHAPES[size], found, how.max_prompt_tokens, hardware, "vllm-colocate").total / GIB
+        assert (found.strategy, f"{total:.1f}") == (strategy, gib)
     (student,) = re.findall(r"^# Command .*--student \S*?(\d+(?:\.\d)?B)", header, re.M)
-    shape = DISTILLED if "Distill" in header.split("Source")[0] else {"1.5B": ONE_AND_A_HALF, "3B": THREE}[student]
-    assert f"{parameters(shape) / 1e9:.2f}" in dict(figures)
-    require_memory(shape, settings, settings.max_prompt_tokens, EIGHTY, "vllm-colocate")
-    if name in ("dapo", "dr-grpo", "logic-rl", "simplerl"):  # of 7B or 32B in the original
-        assert "one device: about 3B parameters beside vLLM on 80 GB" in needs and "--student is " in needs
+    shape = DISTILLED if "Distill" in header.split("Source")[0] else STUDENTS[student]
+    of_student = f"{parameters(shape) / 1e9:.2f}"
+    assert of_student in {*alone, *(size for _, _, _, size, _, _ in together)}
+    if of_student in alone:
+        laid_out(shape, settings, settings.max_prompt_tokens, EIGHTY, "vllm-colocate")
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import yaml
 from curation.errors import UserError
 from factory.recipe import CONFIGS
 from factory.reinforcing import config_path
-from training.grpo import Prompt, ordered
 from training.grpo_arguments import arguments
 from training.grpo_settings import GrpoSettings
+from training.grpo_stage import Prompt, ordered
 from training.rendering import Turn
 from training.reward_mix import mixed
 from training.settings import load

@@ -1,9 +1,8 @@
-"""A training in a process of its own: which GPUs it sees, what it refuses, and what it leaves."""
+"""A training in a process of its own: what it refuses, and what it leaves."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -13,35 +12,12 @@ from curation.errors import UserError
 from factory.distilling import MANIFEST
 from factory.pipeline import Build, Make
 from factory.pipeline_stages import Context, perform
-from factory.pipeline_training import VISIBLE, Job, environment, follow
-
-
-@pytest.mark.parametrize(
-    ("does", "gpus", "visible", "expected"),
-    [
-        ("grpo", 8, None, {VISIBLE: "0"}),
-        ("grpo", 2, "2,3", {VISIBLE: "2"}),
-        ("grpo", 2, "GPU-5f6a, GPU-77aa", {VISIBLE: "GPU-5f6a"}),
-        ("grpo", 1, "3", {}),  # as it is
-        ("grpo", 1, None, {}),
-        ("distill", 8, None, {}),  # takes all of them
-    ],
-)
-def test_grpo_sees_the_first_gpu_alone(does: str, gpus: int, visible: str | None, expected: dict[str, str]) -> None:
-    assert environment(does, gpus, visible) == expected
-
-
-def test_the_process_has_the_variables_and_this_one_does_not(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv(VISIBLE, "2,3")
-    follow([sys.executable, "-c", f"import os; print('sees', os.environ['{VISIBLE}'])"], environment("grpo", 2, "2,3"))
-    assert capsys.readouterr().err == "sees 2\n" and os.environ[VISIBLE] == "2,3"
+from factory.pipeline_training import Job, follow
 
 
 def test_a_lost_process_says_so() -> None:
     with pytest.raises(UserError, match=r"ended with status [0-9]+ and no word"):
-        follow([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"], {})
+        follow([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
 
 
 @pytest.mark.slow
@@ -49,12 +25,12 @@ def test_what_the_training_refuses_is_one_sentence_here(tmp_path: Path) -> None:
     where = str(tmp_path / "none.jsonl")
     job = Job("distill", where, "student", None, ["epochs=0"], str(tmp_path), str(tmp_path / "out"), "factory run")
     with pytest.raises(UserError, match="--set: epochs: input should be greater than or equal to 1, got 0"):
-        follow([sys.executable, "-m", "factory.pipeline_training", json.dumps(job)], {})
+        follow([sys.executable, "-m", "factory.pipeline_training", json.dumps(job)])
 
 
 @pytest.mark.slow
 def test_grpo_in_a_process_of_its_own_leaves_its_student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole of a grpo stage as it is done beside several GPUs, here on the CPU: the process is told of one GPU and has none."""
+    """The whole of a grpo stage as it is done where there is a GPU, here on the CPU."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     source = {"source.count": 40, "source.max_numbers": 3, "source.style": "terse", "clean.near_duplicates": None}
     puzzles = Build(does="build", name="puzzles", recipe="countdown", set=source)
@@ -68,6 +44,6 @@ def test_grpo_in_a_process_of_its_own_leaves_its_student(tmp_path: Path, monkeyp
         *("grpo", str(tmp_path / "puzzles"), str(tmp_path / "start"), None, values),
         *(str(tmp_path / "runs"), str(tmp_path / "rl"), "factory run mine"),
     )
-    follow([sys.executable, "-m", "factory.pipeline_training", json.dumps(job)], environment("grpo", 2, None))
+    follow([sys.executable, "-m", "factory.pipeline_training", json.dumps(job)])
     made = json.loads((tmp_path / "rl" / MANIFEST).read_text())
     assert (made["method"], made["command"], made["training"]["steps"]) == ("grpo", "factory run mine", 1)

@@ -15,9 +15,12 @@ def arguments(
     """The GRPOConfig of a stage that sees `rows` prompts, each once."""
     from trl import GRPOConfig
 
-    return GRPOConfig(
+    made = GRPOConfig(
         **{**_loop(settings, folder, rows, cuda), **_learning(settings, weights), **_sampling(settings, engine, turn)}
     )
+    if settings.alone:
+        made._n_gpu = 1  # of several that are visible; transformers would take them all, by nn.DataParallel
+    return made
 
 
 def _loop(settings: GrpoSettings, folder: Path, rows: int, cuda: bool) -> dict[str, Any]:
@@ -28,7 +31,7 @@ def _loop(settings: GrpoSettings, folder: Path, rows: int, cuda: bool) -> dict[s
         "output_dir": str(folder),
         "max_steps": rows // settings.prompts_per_rollout * settings.steps_per_rollout,
         "per_device_train_batch_size": settings.completions_per_pass,
-        "gradient_accumulation_steps": settings.step_size // settings.completions_per_pass,
+        "gradient_accumulation_steps": settings.step_size // settings.at_once,
         "generation_batch_size": settings.completions_per_rollout,
         "num_generations": settings.samples_per_prompt,
         "shuffle_dataset": False,  # the rows are in order already
@@ -41,7 +44,8 @@ def _loop(settings: GrpoSettings, folder: Path, rows: int, cuda: bool) -> dict[s
         "adam_beta2": settings.adam_beta2,
         "max_grad_norm": settings.max_grad_norm,
         "seed": settings.seed,
-        "bf16": False,  # no autocast: in bf16 the weights themselves are, beside fp32 masters (training.masters)
+        # Alone no autocast: the weights themselves are bf16, beside our fp32 masters (training.masters). ZeRO has such of its own.
+        "bf16": settings.in_bf16(cuda=cuda) and not settings.alone,
         "use_cpu": not cuda,
         "gradient_checkpointing": settings.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
@@ -54,6 +58,7 @@ def _loop(settings: GrpoSettings, folder: Path, rows: int, cuda: bool) -> dict[s
         "report_to": "none",
         "disable_tqdm": True,
         "dataloader_pin_memory": cuda,
+        "ddp_find_unused_parameters": False,
     }
 
 

@@ -26,6 +26,23 @@ def joined(parts: list[tuple[Batch, Any]], pad_id: int) -> Batch:
     return whole
 
 
+def of_all_processes(batch: Batch, accelerator: Any, pad_id: int) -> Batch:
+    """The rows of every process, in the order of their ranks, for each of them."""
+    whole: Batch = {}
+    for name, value in batch.items():
+        if value.dim() == 2:
+            fill = pad_id if name.endswith("_ids") else 0
+            value = accelerator.pad_across_processes(value, dim=1, pad_index=fill, pad_first=name.startswith("prompt"))
+        whole[name] = accelerator.gather(value.contiguous()) if value.dim() else value
+    return whole
+
+
+def share_of(batch: Batch, rank: int, processes: int) -> Batch:
+    """One process's rows of a batch: equal parts, in the order of ranks."""
+    rows = batch["completion_mask"].size(0) // processes
+    return {name: value[rank * rows : (rank + 1) * rows] if value.dim() else value for name, value in batch.items()}
+
+
 def by_length(passes: list[Batch]) -> list[Batch]:
     """The rows of one optimiser step's passes, the longest completions together and first: a pass is as long as its longest."""
     import torch

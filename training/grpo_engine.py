@@ -22,8 +22,6 @@ def choose_engine(settings: GrpoSettings) -> str:
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if gpus > 1:
-        raise UserError(f"{gpus} GPUs are visible and this trains on one: choose it with CUDA_VISIBLE_DEVICES=0")
     if settings.precision == "bf16" and not gpus:
         raise UserError("precision bf16 is for a GPU and there is none: use precision=auto")
     if settings.liger and not (gpus and _installed("liger-kernel")):

@@ -1,10 +1,11 @@
-"""Does reinforcement learning fit one device? Said before a student loads, from its config.json, by training.plan_memory.
+"""How reinforcement learning lies on the GPUs, and whether it fits: said before a student loads, from its config.json.
 
-Two moments count. A pass: what supervised training needs for one (weights, masters, Adam, gradients, activations, the tiled head),
-the reference where there is a KL, and what vLLM holds beside the student, which is nothing while it sleeps. Sampling: weights,
-masters, Adam and the reference, and all that vLLM holds. Checked on an H200 with 1.5B parameters, 8 x 2,070 tokens, no
-checkpointing and a share of 0.3: 101.4 GiB by these formulas, 107.0 reserved at the peak, of which the allocator's loss of
-4 percent (training.plan) explains 4. With transformers as engine the answers' keys and values are not counted.
+Two moments count, on each GPU. A pass: what supervised training needs for one (training.plan_memory: weights, masters, Adam,
+gradients, activations, the tiled head), the reference where there is a KL, and what vLLM holds beside the student, which is nothing
+while it sleeps. Sampling: weights, masters, Adam and the reference, and all that vLLM holds: each GPU has a vLLM of its own.
+Checked on an H200 with 1.5B parameters, 8 x 2,070 tokens, no checkpointing and a share of 0.3: 101.4 GiB by these formulas, 107.0
+reserved at the peak, of which the allocator's loss of 4 percent (training.plan) explains 4. With transformers as engine the
+answers' keys and values are not counted.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from curation.errors import UserError
 from training.grpo_settings import GrpoSettings
 from training.mfu import Shape, parameters
 from training.plan import Hardware, usable
+from training.plan_files import GPUS_OF_A_HOST
 from training.plan_memory import GIB, Choice, Memory, predict
+from training.sft_settings import Strategy
 
 SHARES = (0.2, 0.1)  # of the GPU, that a remedy gives to vLLM instead: with a smaller KV cache it samples more slowly, and the same
+ON_SEVERAL: tuple[Strategy, ...] = ("zero2", "zero3")  # the faster first
 STARTED = 1.0 * GIB  # what vLLM needs beside weights and cache to sample one batch: an assumption
 
 
@@ -51,29 +55,84 @@ class Need(NamedTuple):
 
 def needed(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware, engine: str) -> Need:
     """What a stage needs where the longest prompt has `longest` tokens and an answer is as long as it may be."""
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and hardware.gpus > 0)
+    bf16, processes = settings.in_bf16(cuda=hardware.gpus > 0), settings.processes or 1
     choice = Choice(
-        "single",
-        1,
+        "single" if settings.strategy == "auto" else settings.strategy,
+        processes,
         settings.gradient_checkpointing,
         settings.liger,
         settings.completions_per_pass,
         longest + settings.max_completion_tokens,
-        settings.step_size // settings.completions_per_pass,
+        settings.step_size // settings.at_once,
         bf16,
     )
     share = _share(settings, hardware) if engine == "vllm-colocate" else 0.0
-    reference = (2.0 if bf16 else 4.0) * parameters(shape) if settings.beta else 0.0
-    return Need(predict(shape, choice), reference, share, 0.0 if settings.vllm_sleep else share)
+    return Need(predict(shape, choice), _reference(shape, settings, choice), share, 0.0 if settings.vllm_sleep else share)
 
 
-def require_memory(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware, engine: str) -> None:
-    """Raise UserError for the first stage that the device has no memory for, with the settings that would make it fit."""
-    for stage in settings.each_stage():
-        if needed(shape, stage, longest, hardware, engine).total > usable(hardware, 1):
-            raise UserError(_does_not_fit(shape, stage, longest, hardware, engine))
-        if engine == "vllm-colocate":
+def _reference(shape: Shape, settings: GrpoSettings, choice: Choice) -> float:
+    """It has the dtype that the student is loaded in, and is sharded as the student is."""
+    if not settings.beta:
+        return 0.0
+    width = 2.0 if choice.bf16 and choice.strategy != "ddp" else 4.0
+    return width * parameters(shape) / (choice.processes if choice.strategy == "zero3" else 1)
+
+
+def laid_out(shape: Shape | None, settings: GrpoSettings, longest: int, hardware: Hardware, engine: str) -> GrpoSettings:
+    """The settings with `processes` and `strategy` decided for a machine: the fastest that has memory for every stage.
+
+    The CPU trains in one process or with ddp. Without a `shape` that can be planned, the one that needs least is taken. Raises
+    UserError where they do not go with the machine, and for the first stage that does not fit, with what would make it.
+    """
+    count = settings.processes or max(hardware.gpus, 1)
+    _refuse(settings, count, hardware)
+    named = _strategies(settings, count, hardware)
+    layouts = [settings.model_copy(update={"processes": count, "strategy": name}) for name in named]
+    if shape is None:
+        return layouts[-1]
+    tight = {layout.strategy: _tight_stage(shape, layout, longest, hardware, engine) for layout in layouts}
+    best = next((layout for layout in layouts if tight[layout.strategy] is None), None)
+    if best is None:
+        stage = tight[layouts[-1].strategy]
+        assert stage
+        raise UserError(_does_not_fit(shape, stage, longest, hardware, engine))
+    if engine == "vllm-colocate":
+        for stage in best.each_stage():
             _require_share(shape, stage, longest, hardware)
+    return best
+
+
+def _tight_stage(shape: Shape, layout: GrpoSettings, longest: int, hardware: Hardware, engine: str) -> GrpoSettings | None:
+    """The first stage that the memory is too small for."""
+    return next((stage for stage in layout.each_stage() if not _fits(shape, stage, longest, hardware, engine)), None)
+
+
+def _fits(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware, engine: str) -> bool:
+    return needed(shape, settings, longest, hardware, engine).total <= usable(hardware, settings.processes or 1)
+
+
+def _strategies(settings: GrpoSettings, count: int, hardware: Hardware) -> tuple[Strategy, ...]:
+    if settings.strategy != "auto":
+        return (settings.strategy,)
+    if count == 1:
+        return ("single",)
+    return ON_SEVERAL if hardware.gpus else ("ddp",)
+
+
+def _refuse(settings: GrpoSettings, count: int, hardware: Hardware) -> None:
+    strategy = settings.strategy
+    if hardware.gpus and count > hardware.gpus:
+        raise UserError(f"processes is {count} and {hardware.gpus} GPUs are visible: one process needs one GPU")
+    if not hardware.gpus and strategy.startswith("zero"):
+        raise UserError(f"strategy {strategy} needs GPUs and torch sees none: take a machine with them, or strategy=auto")
+    if strategy != "auto" and (strategy == "single") != (count == 1):
+        raise UserError(f"strategy {strategy} and {count} processes do not fit together: set processes, or strategy=auto")
+    for stage in settings.each_stage():
+        if stage.step_size % (stage.completions_per_pass * count):
+            raise UserError(
+                f"completions_per_step {stage.step_size} is no multiple of completions_per_pass {stage.completions_per_pass} times "
+                f"{count} processes, one for each GPU: change one of them, or set processes"
+            )
 
 
 def _require_share(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware) -> None:
@@ -111,22 +170,25 @@ def _does_not_fit(shape: Shape, settings: GrpoSettings, longest: int, hardware: 
     parts += [f"{vllm / GIB:.1f} vLLM's vllm_memory_share {settings.vllm_memory_share:g}"] if vllm else []
     size = f"{hardware.memory_gib:.0f} GiB"
     where = f"a GPU of {size}" if hardware.gpus else f"this machine's {size}, without a GPU"
+    if not settings.alone:
+        where += f", of {settings.processes} with {settings.strategy}"
+    changes = _remedy(shape, settings, longest, hardware, engine)
+    more = "take more GPUs, or" if (settings.processes or 1) < GPUS_OF_A_HOST else "take larger GPUs, or"
+    larger = f"{more} a smaller student" if hardware.gpus else "take a smaller student"
     return (
-        f"{what} needs {need.total / GIB:.1f} GiB ({', '.join(parts)}) and does not fit {where}, and grpo trains on one device: "
-        f"{_remedy(shape, settings, longest, hardware, engine)}"
+        f"{what} needs {need.total / GIB:.1f} GiB ({', '.join(parts)}) and does not fit {where}: "
+        f"{f'set {changes}, or ' if changes else ''}{larger}"
     )
 
 
 def _remedy(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware, engine: str) -> str:
-    """The fewest changes that make it fit and leave what is learned as it is, cheap ones first; a smaller student where none do."""
+    """The fewest changes that make it fit and leave what is learned as it is, cheap ones first; nothing where none do."""
     for changes in sorted(_changes(settings, engine), key=len):
         changed = settings.model_copy(update=changes)
         starts = engine != "vllm-colocate" or _share(changed, hardware) >= _least_of_vllm(shape, changed, longest)
-        if starts and needed(shape, changed, longest, hardware, engine).total <= usable(hardware, 1):
-            return (
-                "set " + " and ".join(f"{name}={_said(value)}" for name, value in changes.items()) + ", or take a smaller student"
-            )
-    return "take a smaller student"
+        if starts and _fits(shape, changed, longest, hardware, engine):
+            return " and ".join(f"{name}={_said(value)}" for name, value in changes.items())
+    return ""
 
 
 def _changes(settings: GrpoSettings, engine: str) -> Iterator[dict[str, bool | int | float]]:
@@ -134,7 +196,8 @@ def _changes(settings: GrpoSettings, engine: str) -> Iterator[dict[str, bool | i
     sleeps: Iterable[bool | None] = (None, True) if beside and not settings.vllm_sleep else (None,)
     shares: Iterable[float | None] = (None, *(s for s in SHARES if beside and s < settings.vllm_memory_share))
     checkpoints: Iterable[bool | None] = (None,) if settings.gradient_checkpointing else (None, True)
-    smaller = [n for n in range(settings.completions_per_pass - 1, 0, -1) if settings.step_size % n == 0]
+    of_each = settings.step_size // (settings.processes or 1)
+    smaller = [n for n in range(settings.completions_per_pass - 1, 0, -1) if of_each % n == 0]
     for checkpointing, share, rows, sleep in product(checkpoints, shares, (None, *smaller), sleeps):
         changes = {
             "vllm_sleep": sleep,

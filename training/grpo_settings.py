@@ -1,4 +1,4 @@
-"""Settings of `factory grpo`: reinforcement learning with verifiable rewards, on one training device.
+"""Settings of `factory grpo`: reinforcement learning with verifiable rewards, on one training device or several.
 
 Keys that TRL 1.16 has keep TRL's name. Sizes are ours, since TRL's per-device batch counts completions, not prompts:
 a rollout is `prompts_per_rollout` x `samples_per_prompt` completions, split into optimiser steps of `completions_per_step`.
@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 
 from training.settings import Settings
 
-# What a stage may not change: the prompts are rendered once, and the tokenizer is one for the whole training.
+# What a stage may not change: the prompts are rendered once, and the tokenizer and the GPUs are those of the whole training.
 FIXED = (
     "chat_template",
     "pad_token",
@@ -33,6 +33,8 @@ FIXED = (
     "prompt_column",
     "answer_column",
     "max_prompt_tokens",
+    "processes",
+    "strategy",
     "stages",
 )
 
@@ -51,7 +53,7 @@ class GrpoSettings(Settings):
     prompts_per_rollout: int = Field(16, ge=1)
     samples_per_prompt: int = Field(8, ge=2)  # G of the GRPO paper
     completions_per_step: int | None = Field(None, ge=1)  # of one optimiser step; None: the whole rollout, fully on-policy
-    completions_per_pass: int = Field(8, ge=1)  # of them at a time through the model; changes memory and speed alone
+    completions_per_pass: int = Field(8, ge=1)  # of them at a time through one GPU; changes memory and speed alone
     num_iterations: int = Field(1, ge=1)  # times a rollout is learned from
     rollouts: int | None = Field(None, ge=1)  # None: as many as `epochs` give
     epochs: int = Field(1, ge=1)  # over the prompts
@@ -98,6 +100,8 @@ class GrpoSettings(Settings):
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     liger: bool = False  # fused norm, rotation and SwiGLU, on a GPU
     gradient_checkpointing: bool = True
+    strategy: Literal["auto", "single", "ddp", "zero2", "zero3"] = "auto"  # auto: single on one, with several the fastest that fits
+    processes: int | None = Field(None, ge=1)  # one a GPU; without it, all GPUs that are visible, or one on the CPU
     save_every_rollouts: int = Field(10, ge=1)  # a killed training goes on from the last of these
 
     system: str | None = None
@@ -130,10 +134,12 @@ class GrpoSettings(Settings):
     @model_validator(mode="after")
     def _fits(self) -> GrpoSettings:
         rollout, step = self.completions_per_rollout, self.step_size
-        if rollout % step or step % self.completions_per_pass:
+        if rollout % step or step % self.at_once:
+            several = f" times {self.processes} processes ({self.at_once})" if self.processes else ""
             raise ValueError(
                 f"a rollout of {rollout} completions ({self.prompts_per_rollout} prompts x {self.samples_per_prompt}) wants "
-                f"completions_per_step {step} to divide it and completions_per_pass {self.completions_per_pass} to divide the step"
+                f"completions_per_step {step} to divide it and completions_per_pass {self.completions_per_pass}{several} to divide "
+                "the step"
             )
         if not self.rewards:
             raise ValueError("rewards is empty: name at least one, such as {accuracy: 1.0}")
@@ -164,6 +170,20 @@ class GrpoSettings(Settings):
     def step_size(self) -> int:
         """Completions of one optimiser step."""
         return self.completions_per_step or self.completions_per_rollout
+
+    @property
+    def at_once(self) -> int:
+        """Completions of one pass of all processes."""
+        return self.completions_per_pass * (self.processes or 1)
+
+    @property
+    def alone(self) -> bool:
+        """Whether one process trains."""
+        return (self.processes or 1) == 1
+
+    def in_bf16(self, *, cuda: bool) -> bool:
+        """Whether the passes are."""
+        return self.precision == "bf16" or (self.precision == "auto" and cuda)
 
     @property
     def steps_per_rollout(self) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curation.errors import UserError
-from training.grpo_batches import Batch, by_length, ends, joined
+from training.grpo_batches import Batch, by_length, ends, joined, of_all_processes, share_of
 from training.grpo_lines import kept_before
 from training.rendering import encode
 
@@ -53,11 +53,11 @@ def differing(columns: Any, samples: int) -> Any:
 
 
 class Rollout(NamedTuple):
-    """Completions, `samples` of a prompt in a row."""
+    """Completions, `samples` of a prompt in a row; of several processes the rows lie one behind the other."""
 
-    batch: Batch
-    totals: Any  # weighted sum of the rewards; NaN where nothing could be judged
-    speaking: Any  # mask: of groups that teach
+    batch: Batch  # this process's rows
+    totals: Any  # weighted sum of the rewards, of all processes; NaN where nothing could be judged
+    speaking: Any  # mask of the same: of groups that teach
 
 
 def trainer_class() -> Any:
@@ -66,7 +66,7 @@ def trainer_class() -> Any:
     from trl import GRPOTrainer
 
     class Reinforcer(GRPOTrainer):  # type: ignore[misc]  # TRL is not typed for mypy here
-        """One process; `ours` and `judging` are set before training starts."""
+        """`ours` and `judging` are set before training starts. Every process decides the same from the rewards of all."""
 
         ours: Any  # GrpoSettings
         judging: list[int]  # which of the rewards ask the verifier
@@ -100,8 +100,14 @@ def trainer_class() -> Any:
             if self.ours.dynamic_sampling:
                 made = self._refilled(made)
             self._metrics["train"]["sampling_seconds"].append(self.sampling_s)
-            made.batch["advantages"] = advantages(made.totals, self.num_generations, self.ours.baseline, self.ours.scale_rewards)
+            earned = advantages(made.totals, self.num_generations, self.ours.baseline, self.ours.scale_rewards)
+            made.batch["advantages"] = self._mine(earned)
             return made.batch
+
+        def _mine(self, rows: Any) -> Any:
+            """This process's part of a tensor or list with a row for each completion of all processes."""
+            each = len(rows) // self.accelerator.num_processes
+            return rows[self.accelerator.process_index * each :][:each]
 
         def _generate(self, prompts: list[Any]) -> Any:
             """How long a rollout's answers take, weights to vLLM included: TRL tells it to its own trackers alone."""
@@ -124,25 +130,42 @@ def trainer_class() -> Any:
             return Rollout(batch, self.totals, self.speaking)
 
         def _refilled(self, first: Rollout) -> Rollout:
-            """Silent groups make room for new prompts; those still there after max_refills earn nothing, as if dropped."""
+            """Silent groups make room for new prompts; those still there after max_refills earn nothing, as if dropped.
+
+            Every process has all rows meanwhile, since what speaks lies on them as it comes, and takes an equal part at the end.
+            """
             wanted = first.totals.numel()
             # By seed and step, so that a resumed training draws the same.
             draw = random.Random(f"{self.args.seed}-{self.state.global_step}")
-            parts, scores = [(first.batch, first.speaking)], [first.totals[first.speaking]]
+            parts, scores = [(self._all(first.batch), first.speaking)], [first.totals[first.speaking]]
             refills = 0
             while (missing := wanted - sum(s.numel() for s in scores)) and refills < self.ours.max_refills:
-                draws = [draw.randrange(len(self.train_dataset)) for _ in range(missing // self.num_generations)]
-                more = self._rolled_out([dict(self.train_dataset[at]) for at in draws for _ in range(self.num_generations)])
-                parts.append((more.batch, more.speaking))
-                scores.append(more.totals[more.speaking])
+                draws = [draw.randrange(len(self.train_dataset)) for _ in range(self._groups(missing))]
+                asked = self._mine([at for at in draws for _ in range(self.num_generations)])
+                more = self._rolled_out([dict(self.train_dataset[at]) for at in asked])
+                speaking = more.speaking.nonzero().squeeze(1)[:missing]
+                parts.append((self._all(more.batch), speaking))
+                scores.append(more.totals[speaking])
                 refills += 1
             if missing:  # TRL counts on as many completions as ever
                 silent = (~first.speaking).nonzero().squeeze(1)[:missing]
-                parts.append((first.batch, silent))
+                parts.append((parts[0][0], silent))
                 scores.append(torch.full_like(first.totals[silent], torch.nan))
             self._metrics["train"]["refills"].append(float(refills))
             totals = torch.cat(scores)
-            return Rollout(joined(parts, self.processing_class.pad_token_id), totals, ~totals.isnan())
+            whole = joined(parts, self.processing_class.pad_token_id)
+            mine = share_of(whole, self.accelerator.process_index, self.accelerator.num_processes)
+            return Rollout(mine, totals, ~totals.isnan())
+
+        def _all(self, batch: Batch) -> Batch:
+            if self.accelerator.num_processes == 1:
+                return batch
+            return of_all_processes(batch, self.accelerator, self.processing_class.pad_token_id)
+
+        def _groups(self, missing: int) -> int:
+            """Groups to sample for so many missing rows: as many as every process can have an equal part of."""
+            enough, each = missing // self.num_generations, self.accelerator.num_processes
+            return next(n for n in range(enough, enough + each) if n * self.num_generations % each == 0)
 
         def _prepare_inputs(self, generation_batch: Any) -> Batch:
             """A rollout's rows, sorted by length within a step where the loss does not depend on what shares a pass."""

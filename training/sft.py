@@ -67,7 +67,7 @@ def train(rows: Sequence[Path], student: Student, settings: SftSettings, work: P
     with fastest_kernels(cuda):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     seconds = time.monotonic() - began
-    _save_whole(trainer, student, out)
+    save_whole(trainer, student, out)
     lines = [json.loads(line) for line in (work / "metrics.jsonl").read_text("utf-8").splitlines()]
     if arguments.process_index == 0:
         shutil.copy(work / "metrics.jsonl", out / "metrics.jsonl")
@@ -202,7 +202,7 @@ def _dataset(rows: Sequence[Path], folder: Path) -> Any:
     return Dataset.from_parquet([str(path) for path in rows], cache_dir=str(folder))
 
 
-def _save_whole(trainer: Any, student: Student, out: Path) -> None:
+def save_whole(trainer: Any, student: Student, out: Path) -> None:
     """Every process takes part, since each holds a shard of the weights under ZeRO-3 and FSDP2; the first writes."""
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.args.process_index == 0:

@@ -89,8 +89,8 @@ def conditions() -> dict[str, Any]:
 
 
 def ours(student: Path, work: Path, rollouts: int, tokens: int, engine: str, changed: list[str]) -> list[dict[str, Any]]:
-    from training.grpo import Prompt, train_stage
     from training.grpo_settings import GrpoSettings
+    from training.grpo_stage import Prompt, train_stage
     from training.settings import load
     from training.sft_settings import SftSettings
     from training.students import open_student
