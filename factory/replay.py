@@ -17,6 +17,7 @@ from curation.normalise import normalise_question
 from curation.records import Problem, Trace, trace
 from curation.sources import prompt_column
 from curation.thinking import split_thinking
+from factory.hub_sets import names_file
 from factory.problems import hub_commit, hub_rows
 from factory.steps import file_digest
 
@@ -43,6 +44,7 @@ CONVERSATIONS = ("messages", "conversations")
 MODELS = ("model", "teacher", "generator", "model_name")
 IDS = ("problem_id", "uuid")
 FINISHES = ("finish", "finish_reason", "finish_reasons")
+LOOKED_THROUGH = 1_000  # rows for a first trace: failed requests leave empty ones, and a table of millions is not read for none
 HEAD_CHARACTERS = 400  # how far into a question an instruction before the problem is looked for
 
 
@@ -65,7 +67,9 @@ class Replay(NamedTuple):
 def open_replay(where: str) -> Replay:
     """The traces of `replay:WHERE`: an existing file, or REPO[[:CONFIG]:SPLIT] on the Hub."""
     path = Path(where)
-    if path.exists() or where.startswith((".", "/")):
+    if path.is_dir():
+        raise UserError(f"replay:{where} is a folder: give the path of one file of traces")
+    if names_file(where):
         if not path.is_file():
             raise UserError(f"replay:{where}: no such file: give the path of a file of traces")
         rows = read_rows(path)
@@ -82,15 +86,28 @@ def open_replay(where: str) -> Replay:
 
 
 def read_traces(rows: Iterable[Row], where: str) -> Iterator[Loose]:
-    """Every trace in the rows. Raises UserError when the first row has no column that could hold one."""
-    for number, row in enumerate(map(storable, rows)):
-        found = list(_traces_of(row))
-        if number == 0 and not found:
-            raise UserError(
-                f"{where} has no column that holds traces; it has {', '.join(row)}: "
-                f"wanted one of {', '.join(TEXTS + CONVERSATIONS)}, or a pair such as {' and '.join(PAIRS[0])}"
-            )
-        yield from found
+    """Every trace in the rows. Raises UserError where there are no rows, and where none of the first thousand holds a trace."""
+    number, row, found = 0, Row(), False
+    for number, row in enumerate(map(storable, rows), 1):
+        for one in _traces_of(row):
+            found = True
+            yield one
+        if not found and number == LOOKED_THROUGH:
+            break
+    if not found:
+        raise UserError(_without_traces(row, number, where))
+
+
+def _without_traces(last: Row, rows: int, where: str) -> str:
+    if not rows:
+        return f"{where} has no rows: wanted one or more with a trace"
+    known = [*TEXTS, *CONVERSATIONS, *(name for pair in PAIRS for name in pair)]
+    if named := [name for name in last if name in known]:
+        return f"{where} holds no trace in {', '.join(named)} of its first {rows:,} rows: wanted a text, several, or a conversation"
+    return (
+        f"{where} has no column that holds traces; it has {', '.join(last)}: "
+        f"wanted one of {', '.join(TEXTS + CONVERSATIONS)}, or a pair such as {' and '.join(PAIRS[0])}"
+    )
 
 
 def _traces_of(row: Row) -> Iterator[Loose]:
@@ -121,14 +138,20 @@ def _texts(row: Row) -> Iterator[tuple[str, str | None, str, str]]:
                 )
             return
     for column in CONVERSATIONS:
-        if isinstance(row.get(column), list):
-            turns = [(str(t.get("role") or t.get("from")), str(t.get("content") or t.get("value") or "")) for t in row[column]]
+        if turns := _turns(row.get(column)):
             asked = next((text for role, text in turns if role in ("user", "human")), "")
             said = next((text for role, text in reversed(turns) if role in ("assistant", "gpt")), None)
             if said is not None:
                 thought = split_thinking(said)
                 yield asked, thought.reasoning, thought.answer, "stop" if thought.closed else "length"
             return
+
+
+def _turns(value: Any) -> list[tuple[str, str]]:
+    """(role, text) of each turn of a conversation; none of what is no conversation."""
+    if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
+        return []
+    return [(str(t.get("role") or t.get("from")), str(t.get("content") or t.get("value") or "")) for t in value]
 
 
 def _list(value: Any) -> Sequence[Any]:

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pytest
@@ -30,9 +31,24 @@ def test_every_shape_of_trace_is_read(row, found):
     assert {t.question for t in traces} == {"q"}
 
 
-def test_a_file_without_traces_says_what_it_has():
-    with pytest.raises(UserError, match="file has no column that holds traces; it has problem, answer"):
-        list(read_traces([{"problem": "q", "answer": "1"}], "file"))
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([{"problem": "q", "answer": "1"}], "file has no column that holds traces; it has problem, answer"),
+        ([], "file has no rows"),
+        ([{"response": None}] * 3, "file holds no trace in response of its first 3 rows"),
+        ([{"messages": [1, 2]}, {"messages": "text"}], "file holds no trace in messages of its first 2 rows"),
+        (itertools.repeat({"response": None}), "of its first 1,000 rows"),
+    ],
+)
+def test_a_file_without_traces_says_what_it_has(rows, says):
+    with pytest.raises(UserError, match=says):
+        list(read_traces(rows, "file"))
+
+
+def test_a_first_row_whose_request_failed_hides_no_others():
+    rows = [{"question": "q", "response": None}, {"question": "q", "response": "<think>a</think>b"}]
+    assert [t.answer_text for t in read_traces(rows, "file")] == ["b"]
 
 
 def _match(**row):
@@ -61,6 +77,15 @@ def test_a_trace_finds_its_problem(row, found):
 def test_a_replay_that_is_neither_file_nor_data_set_is_refused():
     with pytest.raises(UserError, match="no such file, and not the name of a Hub data set"):
         open_replay("nothing-here")
+
+
+def test_a_folder_or_a_missing_file_is_no_data_set_of_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "traces.jsonl").mkdir()
+    with pytest.raises(UserError, match="is a folder: give the path of one file"):
+        open_replay("traces.jsonl")
+    with pytest.raises(UserError, match="no such file: give the path of a file of traces"):
+        open_replay("folder/traces.parquet")
 
 
 def test_a_changed_file_is_another_replay(tmp_path):
