@@ -116,10 +116,38 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     assert "stage second takes @alone, which is no stage before it" in said(stages=later)
     assert "two stages are named first" in said(stages=[STAGES[0], STAGES[0]])
     assert "stage first: input tag 'bild'" in said(stages=[{**STAGES[0], "does": "bild"}])
+    examined = {"does": "eval", "model": "m", "suites": ["tiny"]}
+    compared = {"name": "b", **examined, "against": "@a"}
+    assert "stage b is held against @a, which does build: wanted an eval" in said(stages=[{**STAGES[0], "name": "a"}, compared])
+    assert "which has no suite tiny" in said(stages=[{"name": "a", **examined, "suites": ["amc"]}, compared])
+    assert "stage b: against: string should match pattern" in said(stages=[{**compared, "against": "a"}])
+    assert "stage a: data: " in said(stages=[{"name": "a", "does": "distill", "data": [], "student": "s"}])
     done = CliRunner().invoke(
         cli, ["run", "r1", "--size", "tiny", "--plan", "--runs", str(tmp_path / "none")], catch_exceptions=False
     )
     assert "reasoning-rl" in done.output and not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("stages: 3", "stages: input should be a valid list, got '3'"),
+        ("stages: [3]", "stage 0: input should be a valid dictionary"),
+        ("stages: [{name: 3, does: make}]", "stage 3: name: input should be a valid string, got '3'"),
+        ("stages: [{name: a, does: make, set: 3}]", "stage a: set: input should be a valid dictionary, got '3'"),
+        ("stages: [{name: a, does: make, set: {x: 2026-01-01}}]", "stage a: set: x: input was not a valid JSON value"),
+        ("stages: [{name: a, does: make}]\nsizes: [1]", "sizes: input should be a valid dictionary, got '[1]'"),
+        ("stages: [{name: a, does: make}]\nsizes: {tiny: 3}", "sizes: tiny: input should be a valid dictionary, got '3'"),
+        ("stages:", "stages: input should be a valid list, got 'None'"),
+    ],
+)
+def test_a_file_of_another_shape_is_told_before_anything_is_put_into_it(written: str, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(f"pipeline: 1\nname: p\ndescription: d\n{written}\n")
+    for assignments in ((), ("a.set.x=1",)):
+        with pytest.raises(UserError) as caught:
+            load_pipeline(str(path), None, assignments)
+        assert str(caught.value).startswith(f"p.yaml: {sentence}")
 
 
 def test_an_endpoint_is_no_reference(tmp_path: Path) -> None:
@@ -161,7 +189,7 @@ def test_a_run_ends_with_a_table_of_what_every_stage_gains(tmp_path: Path) -> No
 def test_the_list_shows_pipelines_with_their_sizes() -> None:
     assert pipeline_names() == ["limo", "r1", "s1", "tinyzero"]
     table = pipeline_table()
-    assert "r1 (tiny, 1.5b, 3b, 7b)" in table and "yields" in table
+    assert "r1 (tiny, 1.5b, 3b, 7b, 14b)" in table and "yields" in table
 
 
 @pytest.mark.slow

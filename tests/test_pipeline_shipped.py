@@ -9,13 +9,19 @@ from typing import Any
 
 import pytest
 
+from curation.errors import UserError
 from factory.distilling import config_path as sft_path
 from factory.evaluating import Evaluation
-from factory.pipeline import Eval, load_pipeline, pipeline_names, sizes_of
+from factory.pipeline import Distill, Eval, Grpo, load_pipeline, pipeline_names, sizes_of
 from factory.pipeline_stages import Context, perform
+from factory.recipe import CONFIGS
 from factory.reinforcing import config_path
 from factory.teachers import vllm
+from training.grpo_memory import laid_out, needed
 from training.grpo_settings import GrpoSettings
+from training.mfu import Shape
+from training.plan import Hardware
+from training.plan_memory import GIB
 from training.reward_mix import mixed
 from training.settings import load
 from training.sft_settings import SftSettings
@@ -48,6 +54,30 @@ def test_r1s_clip_and_its_renewed_reference_take_effect(stage: str) -> None:
     assert settings.sync_ref_every_steps <= settings.rollouts * settings.steps_per_rollout / 2
 
 
+SHAPES = {
+    "1.5b": Shape(28, 1536, 12, 2, 128, 8960, 151_936, True, True, 131_072),  # Qwen2.5
+    "3b": Shape(36, 2048, 16, 2, 128, 11_008, 151_936, True, True, 32_768),
+    "7b": Shape(28, 3584, 28, 4, 128, 18_944, 152_064, False, True, 131_072),
+    "14b": Shape(48, 5120, 40, 8, 128, 13_824, 152_064, False, True, 131_072),
+}
+
+
+@pytest.mark.parametrize(("size", "gpus", "gib"), [("1.5b", 1, "46.8"), ("3b", 1, "69.8"), ("7b", 4, "57.1"), ("14b", 8, "65.7")])
+def test_r1s_header_says_what_its_rl_takes(size: str, gpus: int, gib: str) -> None:
+    settings = GrpoSettings.model_validate(stage_of("r1", size, "reasoning-rl").set)
+    assert settings.model_copy(update={"rollouts": 13, "epsilon": 0.2, "temperature": 0.7}) == GrpoSettings.model_validate(
+        stage_of("r1", size, "final-rl").set
+    )
+    hardware = Hardware(gpus, 79.0, 989.0)
+    found = laid_out(SHAPES[size], settings, PROMPT, hardware, "vllm-colocate")
+    assert f"{needed(SHAPES[size], found, PROMPT, hardware, 'vllm-colocate').total / GIB:.1f}" == gib
+    header = (CONFIGS / "pipelines" / "r1.yaml").read_text().split("pipeline: 1")[0]
+    assert f"{gib}" in header.replace("\n#          ", "")
+    if gpus > 1:
+        with pytest.raises(UserError):
+            laid_out(SHAPES[size], settings, PROMPT, hardware._replace(gpus=gpus // 2), "vllm-colocate")
+
+
 @pytest.mark.parametrize(("name", "size"), REAL)
 def test_real_sizes_are_examined_by_vllm_with_answers_that_fit(name: str, size: str) -> None:
     examined = [s for s in load_pipeline(name, size).pipeline.stages if s.does == "eval"]
@@ -62,6 +92,14 @@ def test_rows_that_a_build_keeps_on_purpose_are_learned() -> None:
     second, s1 = stage_of("r1", "1.5b", "second-sft"), stage_of("s1", "32b", "distill")
     assert load(SftSettings, [f"outcomes={second.set['outcomes']}"]).outcomes == ["correct", "no_gold"]
     assert load(SftSettings, [], sft_path(s1.config)).outcomes == ["correct", "incorrect"]
+
+
+@pytest.mark.parametrize("name", pipeline_names())
+def test_a_tiny_size_trains_in_one_process_however_many_gpus_there_are(name: str) -> None:
+    """Its batches divide among no others, and it is made for two cores."""
+    stages = load_pipeline(name, "tiny").pipeline.stages
+    trained = [stage for stage in stages if isinstance(stage, Distill | Grpo)]
+    assert trained and all(stage.set["processes"] == 1 for stage in trained)
 
 
 @pytest.mark.parametrize("stage", ["before", "after"])
