@@ -37,12 +37,12 @@ A run of a pipeline is a folder with a `pipeline.json` that is written anew at e
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from curation.errors import UserError
 from curation.files import read_yaml
@@ -51,8 +51,10 @@ from factory.resolving import nearest
 from factory.strict import Strict
 from training.settings import yaml_value
 
-Set = dict[str, Any]  # settings of the command that a stage runs, by their dotted names
+Set = dict[str, JsonValue]  # settings of the command that a stage runs, by their dotted names
+Data = str | Annotated[list[str], Field(min_length=1)]
 REFERENCE = re.compile(r"@([a-z0-9][a-z0-9-]*)")
+Some = TypeVar("Some", bound=BaseModel)
 NAME = r"^[a-z0-9][a-z0-9-]*$"
 
 
@@ -75,7 +77,7 @@ class Build(Strict):
 class Distill(Strict):
     does: Literal["distill"]
     name: str = Field(pattern=NAME)
-    data: str | list[str]
+    data: Data
     student: str
     config: str | None = None
     set: Set = Field(default={})
@@ -84,7 +86,7 @@ class Distill(Strict):
 class Grpo(Strict):
     does: Literal["grpo"]
     name: str = Field(pattern=NAME)
-    data: str | list[str]
+    data: Data
     student: str
     config: str | None = None
     set: Set = Field(default={})
@@ -95,7 +97,7 @@ class Eval(Strict):
     name: str = Field(pattern=NAME)
     model: str
     suites: list[str] = Field(min_length=1)
-    against: str | None = None  # an earlier eval, compared question by question
+    against: str | None = Field(None, pattern=rf"^{REFERENCE.pattern}$")  # an earlier eval, compared question by question
     set: Set = Field(default={})
 
 
@@ -109,6 +111,20 @@ class Pipeline(Strict):
     size: str = ""  # of this file, or of `sizes`
     sizes: dict[str, dict[str, Any]] = Field(default={})
     stages: list[Stage] = Field(min_length=1)
+
+
+class Named(BaseModel):
+    """What of a stage is touched before it is whole."""
+
+    name: str
+    set: Set = Field(default={})
+
+
+class Outline(BaseModel):
+    """What of a pipeline's file is touched before its size and --set are in it."""
+
+    sizes: dict[str, dict[str, JsonValue]] = Field(default={})
+    stages: list[Named] = Field(min_length=1)
 
 
 class Loaded(NamedTuple):
@@ -139,22 +155,31 @@ def load_pipeline(name_or_path: str, size: str | None = None, assignments: Seque
     """
     path, own = _file_of(name_or_path, size)
     raw = read_yaml(path)
-    sizes = raw.get("sizes") or {}
+    sizes = _validated(Outline, path.name, raw).sizes
     if not own:
-        size = size or next(iter(sizes), "")
-        if size and size not in sizes:
-            known = sizes_of(path.stem) if path.parent == CONFIGS / "pipelines" else list(sizes)
-            raise UserError(f"{path.stem} has no size {size!r}{nearest(size, known)}: wanted {', '.join(known) or 'none'}")
-        assignments = [*(f"{key}={yaml.safe_dump(value)}" for key, value in sizes.get(size, {}).items()), *assignments]
-        raw["size"] = size
+        raw["size"] = _size(path, size, sizes)
+        assignments = [*(f"{key}={yaml.safe_dump(value)}" for key, value in sizes.get(raw["size"], {}).items()), *assignments]
     for assignment in assignments:
         _assign(raw, assignment)
-    try:
-        pipeline = Pipeline.model_validate(raw)
-    except ValidationError as error:
-        raise UserError(_first(path.name, raw, error)) from None
+    pipeline = _validated(Pipeline, path.name, raw)
     _check_references(pipeline, path.name)
     return Loaded(pipeline, path.parent)
+
+
+def _size(path: Path, size: str | None, sizes: Mapping[str, Any]) -> str:
+    """The size asked for, else the first; "" of a file that has none."""
+    size = size or next(iter(sizes), "")
+    if size and size not in sizes:
+        known = sizes_of(path.stem) if path.parent == CONFIGS / "pipelines" else list(sizes)
+        raise UserError(f"{path.stem} has no size {size!r}{nearest(size, known)}: wanted {', '.join(known) or 'none'}")
+    return size
+
+
+def _validated(kind: type[Some], file: str, raw: dict[str, Any]) -> Some:
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(_first(file, raw, error)) from None
 
 
 def _file_of(name: str, size: str | None) -> tuple[Path, bool]:
@@ -174,14 +199,14 @@ def _file_of(name: str, size: str | None) -> tuple[Path, bool]:
 def _assign(raw: dict[str, Any], assignment: str) -> None:
     dotted, equals, text = assignment.partition("=")
     stage, dot, key = dotted.strip().partition(".")
-    stages = {s["name"]: s for s in raw.get("stages", []) if isinstance(s, dict) and "name" in s}
+    stages = {s["name"]: s for s in raw["stages"]}
     if not (equals and dot):
         raise UserError(f"--set {assignment}: wanted STAGE.KEY=VALUE, such as --set rl.set.seed=1")
     if stage not in stages:
         raise UserError(f"--set {assignment}: no stage {stage!r}{nearest(stage, list(stages))}: wanted {', '.join(stages)}")
     group = stages[stage]
     if key.startswith("set."):
-        group["set"] = {**(group.get("set") or {})}  # its own: YAML's *alias is the same dict in every stage that names it
+        group["set"] = {**group.get("set", {})}  # its own: YAML's *alias is the same dict in every stage that names it
         group, key = group["set"], key.removeprefix("set.")
     group[key] = _value(assignment, text)
 
@@ -209,26 +234,39 @@ def is_reference(text: str) -> bool:
 
 
 def _check_references(pipeline: Pipeline, file: str) -> None:
-    before: list[str] = []
+    before: dict[str, Stage] = {}
     for stage in pipeline.stages:
         for name in references(stage):
             if name not in before:
                 known = ", ".join(before) or "none, it is the first"
                 raise UserError(
-                    f"{file}: stage {stage.name} takes @{name}, which is no stage before it{nearest(name, before)}: {known}"
+                    f"{file}: stage {stage.name} takes @{name}, which is no stage before it{nearest(name, list(before))}: {known}"
                 )
+        if isinstance(stage, Eval) and stage.against:
+            _check_against(stage, stage.against, before, file)
         if stage.name in before:
             raise UserError(f"{file}: two stages are named {stage.name}: give each a name of its own")
-        before.append(stage.name)
+        before[stage.name] = stage
+
+
+def _check_against(stage: Eval, against: str, before: Mapping[str, Stage], file: str) -> None:
+    other = before[against.removeprefix("@")]
+    if not isinstance(other, Eval):
+        raise UserError(f"{file}: stage {stage.name} is held against {against}, which does {other.does}: wanted an eval")
+    if lacking := [suite for suite in stage.suites if suite not in other.suites]:
+        raise UserError(
+            f"{file}: stage {stage.name} is held against {against}, which has no suite {lacking[0]}: give both the same"
+        )
 
 
 def _first(file: str, raw: dict[str, Any], error: ValidationError) -> str:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
     if len(place) > 1 and place[0] == "stages" and place[1].isdigit():
-        stage = raw["stages"][int(place[1])]
-        named = stage.get("name", place[1]) if isinstance(stage, dict) else place[1]
-        place = [f"stage {named}", *place[3:]]
+        found = raw["stages"][int(place[1])]
+        stage = found if isinstance(found, dict) else {}
+        inside = place[3:] if place[2:3] == [stage.get("does")] else place[2:]  # pydantic names the kind of a stage too
+        place = [f"stage {stage.get('name', place[1])}", *inside]
     where, key = ": ".join(place) or "pipeline", place[-1]
     if first["type"] == "extra_forbidden":
         kinds: list[Any] = [Pipeline, Make, Build, Distill, Grpo, Eval]
