@@ -65,7 +65,7 @@ def evaluate(
     """
     wanted = load(Evaluation, assignments)
     asked = load_suite(suite, Columns(wanted.prompt_column, wanted.answer_column, wanted.domain), limit, workers)
-    teacher = _teacher(model)
+    teacher = examined(model)
     sampling = Sampling(**wanted.model_dump(include={"temperature", "top_p", "max_tokens", "seed", "rows"}))
     known = teachers.identity(teacher)
     identity = Identity(
@@ -89,7 +89,8 @@ def evaluate(
     return path
 
 
-def _teacher(model: str) -> Teacher:
+def examined(model: str) -> Teacher:
+    """The student that a model's folder or specification names. Raises UserError for what runs no model."""
     spec = f"hf:{model}" if Path(model).is_dir() else model
     teacher = parse_teacher(spec)
     if teacher.kind not in ("hf", "openai", "vllm"):

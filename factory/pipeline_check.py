@@ -19,6 +19,7 @@ from factory.teachers import parse_teacher
 from training.plan import Hardware
 
 ROWS = (".jsonl", ".json", ".gz", ".parquet", ".csv", ".zst")  # endings of files of rows; what has none may be of the Hub
+TRAINED_WITH = ("torch", "transformers", "trl")
 
 
 def obstacles(loaded: Loaded, done: set[str], hardware: Hardware | None = None) -> list[str]:
@@ -48,6 +49,7 @@ def require_clear(loaded: Loaded, done: set[str]) -> None:
 def _of(stage: Stage, context: Context) -> Iterator[str]:
     beside = [file for file in files_of(stage, context.home) if not file.is_file()]
     yield from (f"no file {file}, which it names" for file in beside)
+    yield from _no_packages(stage)
     try:
         yield from [] if beside else list(_loaded(stage, context))
     except UserError as error:
@@ -132,13 +134,13 @@ def _training(stage: Distill | Grpo, values: Sequence[str]) -> None:
 
 
 def _examination(stage: Eval, context: Context, values: Sequence[str]) -> Iterator[str]:
-    from factory.evaluating import Evaluation
+    from factory.evaluating import Evaluation, examined
     from factory.suites import suite_names
     from training.settings import load
 
     load(Evaluation, values)
-    if ":" in stage.model:
-        parse_teacher(placed(stage.model, context))
+    if not stage.model.startswith("@"):
+        examined(placed(stage.model, context))
     yield from _no_vllm(stage.model)
     for suite in (placed(s, context) for s in stage.suites):
         if Path(suite).suffix or len(Path(suite).parts) > 1:
@@ -152,6 +154,13 @@ def _no_rows(paths: Sequence[str], key: str, *, always: bool = False) -> Iterato
         is_file = always or path.startswith((".", "/")) or path.endswith(ROWS)
         if is_file and not pipeline.is_reference(path) and not Path(path).exists():
             yield f"no file {path}, which its {key} names: give the path of one with --set"
+
+
+def _no_packages(stage: Stage) -> Iterator[str]:
+    packages = {"make": ("torch", "transformers"), "distill": TRAINED_WITH, "grpo": TRAINED_WITH}.get(stage.does, ())
+    lacking = [name for name in packages if importlib.util.find_spec(name) is None]
+    if lacking:
+        yield f"needs {' and '.join(lacking)}, not installed here: pip install 'cot-factory[train]'"
 
 
 def _no_vllm(spec: str) -> Iterator[str]:

@@ -35,6 +35,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"does": "eval", "model": "vllm:@puzzles", "suites": ["tiny"]}, "there is no program 'no-such-vllm'"),
     ({"does": "eval", "model": "@puzzles", "suites": ["tinny"]}, "no suite 'tinny' (did you mean 'tiny'?)"),
     ({"does": "eval", "model": "@puzzles", "suites": ["none.jsonl"]}, "no file none.jsonl, which its suites names"),
+    ({"does": "eval", "model": "replay:none", "suites": ["tiny"]}, "'replay:none' is no model to examine: wanted a folder"),
     ({"does": "make", "set": {"layers": -1}}, "layers: input should be greater than or equal to 1"),
 ]
 
@@ -63,6 +64,14 @@ def test_one_reason_of_several_stages_is_said_once(tmp_path: Path, monkeypatch: 
     examined = {"does": "eval", "model": "vllm:m", "suites": ["tiny"]}
     found = obstacles(loaded(tmp_path, {"name": "a", **examined}, BUILD, {"name": "b", **examined}), set())
     assert len(found) == 1 and found[0].startswith("stages a, b: vllm: needs vLLM")
+
+
+def test_what_a_training_needs_is_asked_for_before_the_samples_are_bought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    made = {"name": "start", "does": "make"}
+    asked = loaded(tmp_path, BUILD, made, {"name": "rl", "does": "grpo", "data": "@puzzles", "student": "@start"})
+    (found,) = obstacles(asked, set())
+    assert found == "stages start, rl: needs torch, not installed here: pip install 'cot-factory[train]'"
 
 
 def test_what_is_done_is_not_looked_at(tmp_path: Path) -> None:
