@@ -6,6 +6,7 @@ its chains of thought do, which is to fall into Chinese, or to stay in English w
 
 from __future__ import annotations
 
+import functools
 import re
 
 import numpy as np
@@ -21,6 +22,7 @@ _SCRIPTS = {
     "devanagari": re.compile(r"[\u0900-\u097f]{2,}"),
     "greek": re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]{3,}"),
 }
+_ANY_SCRIPT = re.compile(r"[\u0400-\u0e7f\u3040-\ufaff]")  # all of them but Greek lie here, and no sign of mathematics
 _ACCENTED = frozenset("άέήίόύώΐΰϊϋςΆΈΉΊΌΎΏ")  # a Greek word has one of these; the product of three angles has none
 _LATIN = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}")  # words, no LaTeX commands
 # One foreign character can be a name or a unit; three in a thought are a word of another language.
@@ -40,7 +42,7 @@ _ENGLISH = frozenset(
 )
 # The commonest words of German, French, Spanish, Italian and Portuguese that are no English ones, in lower case alone: "Los" is
 # the beginning of Los Angeles.
-_OTHERS = frozenset(
+OTHERS = frozenset(
     """der und ist nicht das wir ein eine einen mit für auf auch dann wenn dass sich zu von den dem sind oder aber durch
     les est une dans que nous avec donc sur qui pas sont cette alors mais des et du au le la il en un
     los las el es para por con como entonces pero este esta más se del cuando cada
@@ -50,31 +52,33 @@ _OTHERS = frozenset(
 # Of ten paragraphs of mathematics in these languages, 50 words each, 11 to 25 percent are such words, half in English 5.6 and
 # more; of 27,559 outputs of some 30 models in English, 95 MB, none has over 1 percent, and that is a length called da.
 _SHARE_OF_OTHERS = 0.04
-_KINDS_OF_OTHERS = 3
+KINDS_OF_OTHERS = 3
 _LOOKS, _LOOK_CHARACTERS = 8, 300  # at places of a long thought, spread evenly: 30 us however long it is
 
 
-def mixes_languages(question: str, thought: str) -> bool:
+def mixes_languages(question: str, thought: str, letters: str | None = None, *, others: bool = True) -> bool:
     """Whether a thought has words in a script that the question has not, or is not in the question's language.
 
     The latter: mostly English words where the question is in another script; German, French, Spanish, Italian or Portuguese, a
     third of it or more, where the question is English. A question "in" or "into" a named language may have a thought with words of
-    any. Characters of the question itself are nobody's foreign words. Linear in the texts.
+    any. Characters of the question itself are nobody's foreign words. Linear in the texts. Where it is known, `letters` are the
+    characters of the thought outside ASCII, and with `others` false it has too few of those languages' words.
     """
-    return _leaves(question, thought) and not _ASKED.search(question)
+    return _leaves(question, thought, letters, others) and not _ASKED.search(question)
 
 
-def _leaves(question: str, thought: str) -> bool:
-    if not thought.isascii() and _has_foreign_script(question, thought):
+def _leaves(question: str, thought: str, letters: str | None, others: bool) -> bool:
+    if not thought.isascii() and _has_foreign_script(question, thought, _not_ascii(thought) if letters is None else letters):
         return True
     if not question.isascii() and (main := _main_script(question)):
         latin = sum(1 for _ in _LATIN.finditer(thought))
         return latin > _LATIN_WORDS_IN_FOREIGN * (latin + sum(map(len, _SCRIPTS[main].findall(thought))))
-    return _is_english(question) and _is_of_others(thought)
+    return others and _is_english(question) and _is_of_others(thought)
 
 
-def _has_foreign_script(question: str, thought: str) -> bool:
-    letters = _not_ascii(thought)
+def _has_foreign_script(question: str, thought: str, letters: str) -> bool:
+    if not _ANY_SCRIPT.search(letters) and _ACCENTED.isdisjoint(letters):
+        return False
     for name, script in _SCRIPTS.items():
         if name == "greek" and _ACCENTED.isdisjoint(letters):
             continue
@@ -99,21 +103,24 @@ def _main_script(question: str) -> str | None:
     return most if counts[most] > sum(1 for _ in _LATIN.finditer(question)) else None
 
 
+@functools.lru_cache(maxsize=100)  # a problem's traces come one after another
 def _is_english(question: str) -> bool:
     split = question.lower().split()
-    return any(word in _ENGLISH for word in split) and sum(word in _OTHERS for word in split) < 2
+    return any(word in _ENGLISH for word in split) and sum(word in OTHERS for word in split) < 2
+
+
+def looked_at(thought: str) -> str:
+    """The places of a thought at which foreign words are looked for; all of a short one."""
+    step = len(thought) // _LOOKS
+    if step <= _LOOK_CHARACTERS:
+        return thought
+    return " ".join([thought[at : at + _LOOK_CHARACTERS] for at in range(0, step * _LOOKS, step)])
 
 
 def _is_of_others(thought: str) -> bool:
-    step = len(thought) // _LOOKS
-    looked = (
-        thought
-        if step <= _LOOK_CHARACTERS
-        else " ".join(thought[at : at + _LOOK_CHARACTERS] for at in range(0, step * _LOOKS, step))
-    )
-    split = looked.split()
-    kinds = _OTHERS.intersection(split)
-    return len(kinds) >= _KINDS_OF_OTHERS and sum(map(kinds.__contains__, split)) > _SHARE_OF_OTHERS * len(split)
+    split = looked_at(thought).split()
+    kinds = OTHERS.intersection(split)
+    return len(kinds) >= KINDS_OF_OTHERS and sum(map(kinds.__contains__, split)) > _SHARE_OF_OTHERS * len(split)
 
 
 def _not_ascii(text: str) -> str:

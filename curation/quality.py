@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curation.glance import LINE_CHARACTERS, RUN, Glance, run_hashes
+from curation.glance import LINE_CHARACTERS, RUN, STRETCH, UNREAD, Glance, run_hashes
 
 _MAX_REPEATED = 0.5  # share of runs, or of characters in lines, that stood before; a solution stated twice is just under
 _MAX_REPEATED_LONG = 0.25  # share of runs, in a text of _LONG_WORDS or more
@@ -42,7 +42,6 @@ _SPECIAL = re.compile(
 )
 _SPECIAL_STARTS = ("<|", "<｜", "_of_turn>", "INST]", "SYS>")  # looked for first, which is ten times as fast
 _THINK_TAG = re.compile(r"</?think>")
-_STRETCH = 200  # characters; that many alike, letters or digits, are no text
 _DIVIDERS = frozenset(" \n\t-=_*.#~|&+")
 
 
@@ -55,7 +54,7 @@ def trace_fault(
     require_thinking: bool,
     max_repeated: float = _MAX_REPEATED,
     max_repeated_long: float = _MAX_REPEATED_LONG,
-    glance: Glance | None = None,
+    glance: Glance = UNREAD,
 ) -> str | None:
     """A short reason why a trace must not be trained on, None if nothing is wrong; in time linear in the text.
 
@@ -73,14 +72,13 @@ def trace_fault(
         return "empty_answer" if reasoning is None or not reasoning.strip() else "unclosed_thought"
     if require_thinking and (reasoning is None or not reasoning.strip()):
         return "missing_thinking"
-    text = whole_text(reasoning, answer_text)
-    marked = (glance is None or glance.marks) and _special(text)
-    if marked or "\ufffd\ufffd" in text or "\0" in text or _THINK_TAG.search(answer_text):
+    if (glance.marks and _is_marked(whole_text(reasoning, answer_text))) or _THINK_TAG.search(answer_text):
         return "broken_text"
-    calm = glance is not None and _is_calm(text, glance, max_repeated, max_repeated_long)
-    if _tail_loops(reasoning or "") or _tail_loops(answer_text) or _one_character(text):
+    if _tail_loops_in(reasoning, answer_text, glance) or (glance.stretch and _one_character(whole_text(reasoning, answer_text))):
         return "repetitive"
-    return "repetitive" if not calm and _loops(text, max_repeated, max_repeated_long) else None
+    if _is_calm(reasoning, answer_text, glance, max_repeated, max_repeated_long):
+        return None
+    return "repetitive" if _loops(whole_text(reasoning, answer_text), max_repeated, max_repeated_long) else None
 
 
 def whole_text(reasoning: str | None, answer_text: str) -> str:
@@ -88,15 +86,25 @@ def whole_text(reasoning: str | None, answer_text: str) -> str:
     return answer_text if reasoning is None else f"{reasoning}\n{answer_text}"
 
 
-def _is_calm(text: str, glance: Glance, most: float, most_long: float) -> bool:
+def _is_calm(reasoning: str | None, answer_text: str, glance: Glance, most: float, most_long: float) -> bool:
     """Whether what a glance tells is enough to say that nothing loops."""
-    if len(text) >= _WORD_CHARACTERS * glance.words:  # characters are counted then
+    length = len(answer_text) if reasoning is None else len(reasoning) + 1 + len(answer_text)
+    if length >= _WORD_CHARACTERS * glance.words:  # characters are counted then
         return False
     return glance.words < _LEAST_WORDS or (glance.runs < min(most, most_long, _LEAST_REPEATED) and glance.lines < most)
 
 
-def _special(text: str) -> bool:
-    return any(sign in text for sign in _SPECIAL_STARTS) and _SPECIAL.search(text) is not None
+def _tail_loops_in(reasoning: str | None, answer_text: str, glance: Glance) -> bool:
+    """A passage of words that stands three times, 60 words in all, holds runs of 20 words that stood before."""
+    thought = reasoning or ""
+    words = glance.words - (len(answer_text) + 1) // 2  # of the thought, at least
+    calm = not glance.runs and len(thought) < _WORD_CHARACTERS * words
+    return (not calm and _tail_loops(thought)) or _tail_loops(answer_text)
+
+
+def _is_marked(text: str) -> bool:
+    special = any(sign in text for sign in _SPECIAL_STARTS) and _SPECIAL.search(text) is not None
+    return special or "\ufffd\ufffd" in text or "\0" in text
 
 
 def _is_error(text: str) -> bool:
@@ -113,11 +121,11 @@ def _loops(text: str, most: float, most_long: float) -> bool:
 
 
 def _one_character(text: str) -> bool:
-    if not any(map(operator.eq, text[::_STRETCH], text[_STRETCH - 1 :: _STRETCH])):
+    if not any(map(operator.eq, text[::STRETCH], text[STRETCH - 1 :: STRETCH])):
         return False
-    ends = enumerate(zip(text[::_STRETCH], text[_STRETCH - 1 :: _STRETCH], strict=False))
-    alike = (number * _STRETCH for number, (first, last) in ends if first == last and first not in _DIVIDERS)
-    return any(len(set(text[at : at + _STRETCH])) == 1 for at in alike)
+    ends = enumerate(zip(text[::STRETCH], text[STRETCH - 1 :: STRETCH], strict=False))
+    alike = (number * STRETCH for number, (first, last) in ends if first == last and first not in _DIVIDERS)
+    return any(len(set(text[at : at + STRETCH])) == 1 for at in alike)
 
 
 def _units(text: str) -> list[str]:

@@ -6,18 +6,32 @@ thresholds, so those here are ours (languages: curation.languages). A recipe swi
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from curation.languages import mixes_languages
 
 TraceRule = Literal["language_mixing", "code_in_thought", "long_paragraph", "several_boxes", "no_box"]
 TRACE_RULES: tuple[TraceRule, ...] = get_args(TraceRule)
 
-_PARAGRAPH_CHARACTERS = 3_000
+PARAGRAPH_CHARACTERS = 3_000
 _BOX = "\\boxed{"
 
 
-def trace_filter(rules: tuple[TraceRule, ...], question: str, reasoning: str | None, answer_text: str) -> str | None:
+class Look(NamedTuple):
+    """What a look at a thought (curation.thought_glance) has told of it."""
+
+    letters: str | None  # its characters outside ASCII; None: not known
+    others: bool  # False: there are too few words of other European languages
+    fenced: bool  # False: there is no fenced block
+    long: bool  # False: there is no long paragraph
+
+
+UNREAD = Look(letters=None, others=True, fenced=True, long=True)  # of a thought that was not looked at
+
+
+def trace_filter(
+    rules: tuple[TraceRule, ...], question: str, reasoning: str | None, answer_text: str, look: Look = UNREAD
+) -> str | None:
     """The first of `rules` that a trace breaks, as the reason to leave it; None if it breaks none. Linear in the texts.
 
     language_mixing: the thought, not the answer, leaves the question's language (curation.languages). code_in_thought: a fenced
@@ -26,9 +40,9 @@ def trace_filter(rules: tuple[TraceRule, ...], question: str, reasoning: str | N
     """
     thought = reasoning or ""
     checks = {
-        "language_mixing": lambda: mixes_languages(question, thought),
-        "code_in_thought": lambda: "```" in thought,
-        "long_paragraph": lambda: has_long_paragraph(thought),
+        "language_mixing": lambda: mixes_languages(question, thought, look.letters, others=look.others),
+        "code_in_thought": lambda: look.fenced and "```" in thought,
+        "long_paragraph": lambda: look.long and has_long_paragraph(thought),
         "several_boxes": lambda: len(set(boxes(answer_text))) > 1,
         "no_box": lambda: not boxes(answer_text),
     }
@@ -43,10 +57,10 @@ def longest_paragraph(text: str) -> int:
 def has_long_paragraph(text: str) -> bool:
     """Whether the longest one has more than 3,000 characters, looked for only where an empty line would end it in time."""
     if "\n\n\n" in text:  # where several divide, it matters at which one begins
-        return longest_paragraph(text) > _PARAGRAPH_CHARACTERS
+        return longest_paragraph(text) > PARAGRAPH_CHARACTERS
     start = 0
-    while len(text) - start > _PARAGRAPH_CHARACTERS:
-        end = text.rfind("\n\n", start, start + _PARAGRAPH_CHARACTERS + 2)
+    while len(text) - start > PARAGRAPH_CHARACTERS:
+        end = text.rfind("\n\n", start, start + PARAGRAPH_CHARACTERS + 2)
         if end < 0:
             return True
         start = end + 2

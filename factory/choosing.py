@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,8 @@ from curation.files import write_table
 from curation.records import Problem, Trace, content_id
 from curation.selection.per_problem import preference
 from curation.thinking import JOINED, join_thinking
-from curation.trace_filters import trace_filter
+from curation.thought_glance import looks
+from curation.trace_filters import UNREAD, Look, trace_filter
 from curation.vectors import F32, vectors_of
 from factory.cleaning import PAIRS
 from factory.embedding import embedding, embedding_facts
@@ -65,7 +66,8 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
         for t in found:
             of_problem[t.problem_id].append(t)
         vectors = _vectors(found, judged, how) if how.semantic_duplicates is not None else None
-        decided = [_decide(p, of_problem[p.id], judged, how, vectors) for p in problems]
+        seen = dict(zip(every["id"], looks(every["reasoning"]), strict=True)) if how.filters else {}
+        decided = [_decide(p, of_problem[p.id], judged, how, vectors, seen) for p in problems]
         why = {trace: reason for one in decided for trace, reason in one.why.items()}
         if how.near_duplicates is not None or how.semantic_duplicates is not None:
             pairs = [pair for one in decided for pair in one.repeated]
@@ -105,8 +107,15 @@ def _vectors(found: Sequence[Trace], judged: dict[str, Any], how: Choose) -> _Ve
     return _Vectors(table, {t.id: row for row, t in enumerate(sound)})
 
 
-def _decide(problem: Problem, traces: Sequence[Trace], judged: dict[str, Any], how: Choose, vectors: _Vectors | None) -> _Decided:
-    why = {t.id: _unfit(problem, t, judged[t.id], how) for t in traces}
+def _decide(
+    problem: Problem,
+    traces: Sequence[Trace],
+    judged: dict[str, Any],
+    how: Choose,
+    vectors: _Vectors | None,
+    seen: Mapping[str, Look],
+) -> _Decided:
+    why = {t.id: _unfit(problem, t, judged[t.id], how, seen.get(t.id, UNREAD)) for t in traces}
     repeated: list[tuple[str, str, str, float]] = []
     fit = ordered([t for t in traces if why[t.id] is None], how)
     if how.near_duplicates is not None:
@@ -127,7 +136,7 @@ def _decide(problem: Problem, traces: Sequence[Trace], judged: dict[str, Any], h
     return _Decided(why, repeated)
 
 
-def _unfit(problem: Problem, trace: Trace, row: dict[str, Any], how: Choose) -> Why | None:
+def _unfit(problem: Problem, trace: Trace, row: dict[str, Any], how: Choose, look: Look) -> Why | None:
     """Why a trace cannot be chosen at all."""
     if row["fault"]:
         return "sound", str(row["fault"]), ""
@@ -136,7 +145,7 @@ def _unfit(problem: Problem, trace: Trace, row: dict[str, Any], how: Choose) -> 
         return "verify", f"{row['outcome']}_{row['why']}", ""
     if how.teachers and trace.teacher not in how.teachers:
         return "choose", "other_teacher", trace.teacher
-    broken = trace_filter(tuple(how.filters), problem.prompt, trace.reasoning, trace.answer_text)
+    broken = trace_filter(tuple(how.filters), problem.prompt, trace.reasoning, trace.answer_text, look)
     return ("choose", broken, "") if broken else None
 
 

@@ -4,9 +4,11 @@ import random
 import time
 from typing import Any
 
+import polars as pl
 import pytest
 
 from curation.problem_filters import PROBLEM_RULES, problem_fault, several_answers
+from curation.thought_glance import looks
 from curation.trace_filters import TRACE_RULES, boxes, has_long_paragraph, longest_paragraph, trace_filter
 
 GOOD = "Find the sum of all integers n with n^2 + 3n < 40 for which n is a multiple of 4."
@@ -210,3 +212,46 @@ def test_a_long_paragraph_is_found_as_by_division() -> None:
         pieces = draw.choices(["a" * 1499, "b" * 1500, "c" * 3000, "d", "e\nf"], k=draw.randint(1, 8))
         text = "".join(piece + "\n" * draw.choice([0, 1, 2, 2, 2, 3, 5]) for piece in pieces)
         assert has_long_paragraph(text) == (longest_paragraph(text) > 3_000)
+
+
+def test_a_look_at_thoughts_changes_no_reason() -> None:
+    draw = random.Random(5)
+    words = [
+        "so",
+        "x = 3",
+        "und",
+        "der",
+        "ist",
+        "está",
+        "não",
+        "\u00a0",
+        "Найдём",
+        "小狗",
+        "άρα έχω",
+        "αβγ",
+        "≤",
+        "😀",
+        "```",
+        "\x1c",
+    ]
+    thoughts: list[str | None] = [
+        None,
+        "",
+        "\n",
+        "der\nund\x1cist " * 20,
+        "está não também é " * 30,
+        "x" * 2_999 + "\n\n" + "y" * 3_001,
+    ]
+    for _ in range(600):
+        some = draw.choices(words, k=draw.randint(1, 4))
+        gaps = draw.choice([[" "], [" ", "\n"], [" ", "\n\n"], ["\n\n\n", " "]])
+        thoughts.append("".join(piece + draw.choice(gaps) for piece in draw.choices(some, k=draw.randint(1, 900))))
+    found = list(looks(pl.Series(thoughts, dtype=pl.String)))
+    told = set()
+    for thought, look in zip(thoughts, found, strict=True):
+        for rule in ("language_mixing", "code_in_thought", "long_paragraph"):
+            reason = trace_filter((rule,), GOOD, thought, "28")
+            assert reason == trace_filter((rule,), GOOD, thought, "28", look)
+            told.add((rule, reason, look.others, look.fenced, look.long))
+    assert {reason for _, reason, *_ in told} == {None, "language_mixing", "code_in_thought", "long_paragraph"}
+    assert not all(others and fenced and long for *_, others, fenced, long in told)

@@ -139,7 +139,20 @@ def test_a_glance_says_no_less_than_reading_and_changes_no_fault() -> None:
         ">",
     ]
     blocks = ["".join(draw.choices(letters, k=draw.randint(1, 120))) for _ in range(60)]
-    marks = ["", "", "", "<|im_end|>", "<｜User｜>", "[INST]", "<</SYS>>", "<end_of_turn>", "\0", "\ufffd\ufffd"]
+    marks = [
+        "",
+        "",
+        "",
+        "é" * 399,
+        "😀" * 399,
+        "<|im_end|>",
+        "<｜User｜>",
+        "[INST]",
+        "<</SYS>>",
+        "<end_of_turn>",
+        "\0",
+        "\ufffd\ufffd",
+    ]
     pairs = []
     for _ in range(600):
         some = draw.sample(blocks, draw.randint(1, 12))
