@@ -12,18 +12,15 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from trying import prompts
+
 from training.grpo_settings import GrpoSettings
-from training.grpo_stage import Prompt, train_stage
+from training.grpo_stage import train_stage
 from training.processes import say
 from training.settings import load
 from training.students import load_student
 
-ASKED = "<|im_start|>user\nWhat is {} + 30?<|im_end|>\n<|im_start|>assistant\n"
 FILLING = ("let", "us", "think", "so", "then", "we", "have", "and", "but", "wait", "check")
-
-
-def prompts(count: int = 8) -> list[Prompt]:
-    return [Prompt(ASKED.format(n), str(n + 30), "math", str(n), f"What is {n} + 30?") for n in range(count)]
 
 
 def answer(asked: str, sample: int, step: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from curation.errors import UserError
 from training.grpo_settings import GrpoSettings
 from training.health import illness
+from training.progress import memory
 
 # Name in a line -> name in TRL's log. Those of a rollout are there in the step that sampled it, and absent in further steps on it.
 ALWAYS = {"loss": "loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm"}
@@ -61,6 +62,7 @@ def recorder(path: Path, last: Path | None, settings: GrpoSettings, tell: Callab
                 return
             line = _line(state, logs)
             line["tokens"] = int(logs.get("num_tokens") or self.tokens)
+            line |= memory()
             line["tokens_per_second"] = round((line["tokens"] - self.tokens) / (time.monotonic() - self.began), 1)
             self.tokens = line["tokens"]
             _require_numbers(line, Path(args.output_dir))

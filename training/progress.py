@@ -65,14 +65,17 @@ def _line(state: Any, logs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _speed(rate: float, seconds: float, measure: Meter) -> dict[str, Any]:
-    import torch
-
     speed = {"tokens_per_second": round(rate, 1), "seconds": round(seconds, 3)}
     if measure.peak:
         speed["mfu"] = round(mfu(rate, measure.work, measure.peak), 4)
-    if torch.cuda.is_available():
-        speed["memory_gib"] = round(torch.cuda.max_memory_allocated() / (1 << 30), 2)
-    return speed
+    return speed | memory()
+
+
+def memory() -> dict[str, float]:
+    """memory_gib, the most that tensors have held of this process's GPU; nothing without one."""
+    import torch
+
+    return {"memory_gib": round(torch.cuda.max_memory_allocated() / (1 << 30), 2)} if torch.cuda.is_available() else {}
 
 
 def _stop_at_no_number(line: dict[str, Any], checkpoints: Path) -> None:
