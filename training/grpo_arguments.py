@@ -26,7 +26,8 @@ def arguments(
 def _loop(settings: GrpoSettings, folder: Path, rows: int, cuda: bool) -> dict[str, Any]:
     floor = {"min_lr_rate": settings.final_lr_ratio} if settings.final_lr_ratio else {}
     warmed = {"constant": "constant_with_warmup"}.get(settings.schedule, settings.schedule)
-    every = settings.save_every_rollouts * settings.steps_per_rollout  # never in the middle of a rollout: it would be sampled anew
+    # Never in the middle of a rollout: it would be sampled anew.
+    every = settings.save_every_rollouts and settings.save_every_rollouts * settings.steps_per_rollout
     return {
         "output_dir": str(folder),
         "max_steps": rows // settings.prompts_per_rollout * settings.steps_per_rollout,
@@ -49,8 +50,8 @@ def _loop(settings: GrpoSettings, folder: Path, rows: int, cuda: bool) -> dict[s
         "use_cpu": not cuda,
         "gradient_checkpointing": settings.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
-        "save_strategy": "steps",
-        "save_steps": every,
+        "save_strategy": "steps" if every else "no",
+        **({"save_steps": every} if every else {}),
         "save_total_limit": None,  # training.grpo_lines removes those that nobody can need
         "logging_steps": 1,
         "logging_first_step": True,

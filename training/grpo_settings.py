@@ -102,7 +102,7 @@ class GrpoSettings(Settings):
     gradient_checkpointing: bool = True
     strategy: Literal["auto", "single", "ddp", "zero2", "zero3"] = "auto"  # auto: single on one, with several the fastest that fits
     processes: int | None = Field(None, ge=1)  # one a GPU; without it, all GPUs that are visible, or one on the CPU
-    save_every_rollouts: int = Field(10, ge=1)  # a killed training goes on from the last of these
+    save_every_rollouts: int | None = Field(10, ge=1)  # a killed training goes on from the last of these; null: none are kept
 
     system: str | None = None
     prompt: str = "{problem}"  # the user's turn; {problem} is replaced

@@ -24,7 +24,25 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 PARTS = ("ours", "trl", "trl-same-batch")
-SHAPE = {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12}
+# Of Qwen2.5.
+SHAPES = {
+    "1.5b": {
+        "hidden_size": 1536,
+        "intermediate_size": 8960,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 2,
+        "tie_word_embeddings": True,
+    },
+    "7b": {
+        "hidden_size": 3584,
+        "intermediate_size": 18_944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "tie_word_embeddings": False,
+    },
+}
 VOCABULARY = 151_936
 PROMPTS = 16  # a rollout: 128 completions, 262,144 tokens
 OURS = (
@@ -34,21 +52,21 @@ OURS = (
 )
 
 
-def make_student(folder: Path, tiny: bool) -> Path:
-    """The tests' tokenizer, and a model of Qwen2.5-1.5B's shape; ids beyond the tokenizer get names, since they are sampled too."""
+def make_student(folder: Path, shape: str | None) -> Path:
+    """The tests' tokenizer, and a model of a shape of Qwen2.5; ids beyond the tokenizer get names, since they are sampled too."""
     import torch
     from tiny_model import make_tiny_model
     from transformers import AutoConfig, Qwen2ForCausalLM
 
     make_tiny_model(folder)
-    if tiny:
+    if shape is None:
         return folder
     named = json.loads((folder / "tokenizer.json").read_text("utf-8"))
     known = len(named["model"]["vocab"]) + len(named["added_tokens"])
     named["model"]["vocab"] |= {f"w{n}": n for n in range(known, VOCABULARY)}
     (folder / "tokenizer.json").write_text(json.dumps(named), "utf-8")
     config = AutoConfig.from_pretrained(folder)
-    config.update({**SHAPE, "num_key_value_heads": 2, "head_dim": 128, "vocab_size": VOCABULARY, "tie_word_embeddings": True})
+    config.update({**SHAPES[shape], "head_dim": 128, "vocab_size": VOCABULARY})
     config.layer_types = None
     config.initializer_range = 0.02
     config = type(config)(**{k: v for k, v in config.to_dict().items() if k not in ("layer_types", "rope_parameters")})
@@ -156,7 +174,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        student = options.student or make_student(Path(folder) / "student", options.tiny)
+        student = options.student or make_student(Path(folder) / "student", None if options.tiny else "1.5b")
         if not options.part:  # vLLM gives its memory back only when its process ends
             for part in PARTS:
                 subprocess.run([sys.executable, __file__, *sys.argv[1:], "--part", part, "--student", str(student)], check=False)

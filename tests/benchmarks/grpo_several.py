@@ -1,0 +1,141 @@
+"""`factory grpo` on two GPUs of a host: it learns with every strategy, a 7B-shaped student fits, and what a second GPU brings.
+
+    python tests/benchmarks/grpo_several.py --out tests/benchmarks/results/grpo_several.json [--part learning|7b|two|one]
+
+learning: the cold start of `r1`'s tiny size is reinforced with ddp, zero2 and zero3, a vLLM on each GPU. It works where the reward
+rises and `mismatch` (nats a token between student and vLLM) stays small, so that the weights have reached both engines.
+7b: random weights, prompts of 22 and answers of 2,048 tokens; the strategy is the plan's, and what nvidia-smi saw on each GPU
+stands beside what it predicts. two, one: the 1.5B shape of grpo_throughput on both GPUs and on one, with the same batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks")]
+
+PARTS = ("learning", "7b", "two", "one")
+ANSWER = 2_048  # tokens
+BIG = (
+    *("samples_per_prompt=8", "gradient_checkpointing=false", "liger=true", f"max_completion_tokens={ANSWER}"),
+    *("rewards={repetition: {words: 1}}", "max_silent_groups=null", "max_truncated=null", "save_every_rollouts=null"),
+)
+SIZES = {
+    "7b": ("7b", ("prompts_per_rollout=8", "completions_per_pass=4", "gradient_checkpointing=true", "rollouts=3")),
+    "two": ("1.5b", ("prompts_per_rollout=16", "completions_per_pass=8", "rollouts=3")),
+    "one": ("1.5b", ("prompts_per_rollout=16", "completions_per_pass=8", "rollouts=3")),
+}
+
+
+def learning(runs: Path) -> dict[str, Any]:
+    from grpo_modes import FACTORY, RL, asked, cold_start, keys, learned, untrained
+
+    student, puzzles = cold_start(untrained(runs), runs, {"CUDA_VISIBLE_DEVICES": "0"})
+    found = {}
+    for strategy in ("zero2", "zero3", "ddp"):
+        out = runs / f"with-{strategy}"
+        how = (*RL, "generation=vllm-colocate", "rollouts=15", "processes=2", "completions_per_pass=32", f"strategy={strategy}")
+        command = [*FACTORY, "grpo", str(puzzles), "--student", str(student), *keys(how), "--out", str(out), "--runs", str(runs)]
+        found[strategy] = asked(command, runs / f"{strategy}.log") | learned(out)
+    return found
+
+
+def big(part: str, work: Path) -> dict[str, Any]:
+    """Rollouts of a large student with random weights, as factory.reinforcing lays them out and launches them."""
+    from grpo_throughput import figures, make_student, prompts
+
+    from factory.distilling import DEEPSPEED, KEEPER
+    from training.grpo import reinforce
+    from training.grpo_memory import laid_out, needed
+    from training.grpo_settings import GrpoSettings
+    from training.grpo_stage import Prompt
+    from training.mfu import read_shape
+    from training.plan_memory import GIB
+    from training.processes import Means
+    from training.settings import load
+    from training.sft_settings import SftSettings
+    from training.students import open_student
+    from training.visible import hardware
+
+    size, how = SIZES[part]
+    base = make_student(work / "student", size)
+    opened = open_student(str(base), SftSettings(), work / "served")
+    asked = [Prompt(text, "4", "math", str(n), text) for n, text in enumerate(prompts())]
+    longest = max(len(opened.tokenizer.encode(one.prompt)) for one in asked)
+    shape, machine = read_shape(base), hardware()
+    settings = laid_out(shape, load(GrpoSettings, (*BIG, *how)), longest, machine, "vllm-colocate")
+    need = needed(shape, settings, longest, machine, "vllm-colocate")
+    lines: list[dict[str, Any]] = []
+    means = Means(KEEPER, DEEPSPEED)
+    with watched() as seen:
+        reinforce(asked, opened, settings, work, work / "out", lines.append, engine="vllm-colocate", means=means)
+    told = figures([{**line, "completions": settings.completions_per_rollout} for line in lines], part)
+    laid = {"processes": settings.processes, "strategy": settings.strategy, "planned_gib": round(need.total / GIB, 1)}
+    return told | laid | {"gpus_seen_gib": [round(peak, 1) for peak in seen], "torch_gib": lines[-1]["memory_gib"]}
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[list[float]]:
+    """The most memory that each GPU of the host has had in use meanwhile, GiB, as nvidia-smi says it."""
+    peaks: list[float] = []
+    done = threading.Event()
+
+    def look() -> None:
+        query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+        while not done.wait(0.5):
+            now = [int(line) / 1024 for line in subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()]
+            peaks[:] = [max(pair) for pair in zip(now, peaks or now, strict=True)]
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield peaks
+    finally:
+        done.set()
+        watcher.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--part", choices=PARTS)
+    options = parser.parse_args()
+    if not options.part:  # each in a process of its own: what vLLM holds of a GPU it gives back only when that ends
+        for part in PARTS:
+            command = [sys.executable, __file__, "--out", str(options.out), "--part", part]
+            gpus = {"CUDA_VISIBLE_DEVICES": "0"} if part == "one" else {}
+            subprocess.run(command, check=False, env={**os.environ, **gpus})
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        made = learning(Path(folder)) if options.part == "learning" else big(options.part, Path(folder))
+        write(options.out, options.part, json.loads(json.dumps(made).replace(folder, "FOLDER")))
+
+
+def write(out: Path, part: str, made: dict[str, Any]) -> None:
+    import torch
+
+    found = json.loads(out.read_text("utf-8")) if out.is_file() else {}
+    found["command"] = "python tests/benchmarks/grpo_several.py --out FILE"
+    found["versions"] = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "trl", "deepspeed", "vllm")}
+    found["hardware"] = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    found[part] = {"date": time.strftime("%Y-%m-%d"), **made}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    print(json.dumps(made), flush=True)
+
+
+if __name__ == "__main__":
+    main()
