@@ -54,6 +54,8 @@ def accelerate_config(layout: Layout, folder: Path) -> dict[str, Any]:
         "same_network": True,
         "use_cpu": False,
     }
+    if config["num_machines"] == 1:
+        config["main_process_port"] = 0  # a free one, for two trainings beside each other on a host
     precision = {"mixed_precision": "bf16" if layout.bf16 else "no"}
     if layout.strategy == "ddp":
         return config | precision | {"distributed_type": "MULTI_GPU"}

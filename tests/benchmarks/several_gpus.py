@@ -1,9 +1,10 @@
-"""`factory grpo` on two GPUs of a host: it learns with every strategy, a 7B-shaped student fits, and what a second GPU brings.
+"""`factory distill` and `factory grpo` on two GPUs of a host: what learns, what fits, and what the second one brings.
 
-    python tests/benchmarks/grpo_several.py --out tests/benchmarks/results/grpo_several.json [--part learning|7b|two|one]
+    python tests/benchmarks/several_gpus.py --out tests/benchmarks/results/several_gpus.json [--part distill|grpo|7b|two|one]
 
-learning: the cold start of `r1`'s tiny size is reinforced with ddp, zero2 and zero3, a vLLM on each GPU. It works where the reward
-rises and `mismatch` (nats a token between student and vLLM) stays small, so that the weights have reached both engines.
+distill: `r1`'s cold start at its tiny size with every strategy, all at once; the losses have to be those of one process.
+grpo: reinforced with ddp, zero2 and zero3, a vLLM on each GPU. It works where the reward rises and `mismatch` (nats a token between
+student and vLLM) stays small, so that the weights have reached both engines.
 7b: random weights, prompts of 22 and answers of 2,048 tokens; the strategy is the plan's, and what nvidia-smi saw on each GPU
 stands beside what it predicts. two, one: the 1.5B shape of grpo_throughput on both GPUs and on one, with the same batch.
 """
@@ -21,13 +22,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks")]
 
-PARTS = ("learning", "7b", "two", "one")
+PARTS = ("distill", "grpo", "7b", "two", "one")
+STRATEGIES = ("single", "ddp", "zero2", "zero3", "fsdp2", "zero3-offload")
 ANSWER = 2_048  # tokens
 BIG = (
     *("samples_per_prompt=8", "gradient_checkpointing=false", "liger=true", f"max_completion_tokens={ANSWER}"),
@@ -40,7 +43,32 @@ SIZES = {
 }
 
 
-def learning(runs: Path) -> dict[str, Any]:
+def distilled(runs: Path) -> dict[str, Any]:
+    """The cold start with every strategy, at the same time: half a million parameters leave room for all of them."""
+    from grpo_modes import FACTORY, PUZZLES, SFT, asked, keys, untrained
+
+    start = untrained(runs)
+    asked([*FACTORY, "build", "countdown", *keys(PUZZLES), "--runs", str(runs)], runs / "build.log")
+    (puzzles,) = runs.glob("countdown-*")
+
+    def one(strategy: str) -> dict[str, Any]:
+        count = 1 if strategy == "single" else 2
+        how = (*SFT, f"strategy={strategy}", f"processes={count}", f"rows_per_pass={24 // count}")
+        command = [*FACTORY, "distill", str(puzzles), "--student", str(start), *keys(how)]
+        found = asked([*command, "--runs", str(runs), "--out", str(runs / f"by-{strategy}")], runs / f"distill-{strategy}.log")
+        losses = [line["loss"] for line in read_lines(runs / f"by-{strategy}")]
+        return found | {"loss": [round(losses[at], 4) for at in (0, len(losses) // 2, -1)] if losses else []}
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(STRATEGIES, pool.map(one, STRATEGIES), strict=True))
+
+
+def read_lines(student: Path) -> list[dict[str, Any]]:
+    path = student / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+
+
+def reinforced(runs: Path) -> dict[str, Any]:
     from grpo_modes import FACTORY, RL, asked, cold_start, keys, learned, untrained
 
     student, puzzles = cold_start(untrained(runs), runs, {"CUDA_VISIBLE_DEVICES": "0"})
@@ -120,7 +148,8 @@ def main() -> None:
             subprocess.run(command, check=False, env={**os.environ, **gpus})
         return
     with tempfile.TemporaryDirectory() as folder:
-        made = learning(Path(folder)) if options.part == "learning" else big(options.part, Path(folder))
+        learning = {"distill": distilled, "grpo": reinforced}
+        made = learning[options.part](Path(folder)) if options.part in learning else big(options.part, Path(folder))
         write(options.out, options.part, json.loads(json.dumps(made).replace(folder, "FOLDER")))
 
 
@@ -128,7 +157,7 @@ def write(out: Path, part: str, made: dict[str, Any]) -> None:
     import torch
 
     found = json.loads(out.read_text("utf-8")) if out.is_file() else {}
-    found["command"] = "python tests/benchmarks/grpo_several.py --out FILE"
+    found["command"] = "python tests/benchmarks/several_gpus.py --out FILE"
     found["versions"] = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "trl", "deepspeed", "vllm")}
     found["hardware"] = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
     found[part] = {"date": time.strftime("%Y-%m-%d"), **made}
