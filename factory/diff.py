@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from curation.errors import UserError
+from cards.run_facts import read_json
 
 # Which groups of recipe keys decide what a step does; a step of `select` is named after its rule.
 _DECIDES = {
@@ -107,9 +106,7 @@ def compare_runs(one: Path, other: Path) -> Difference:
 
 
 def _side(folder: Path) -> _Side:
-    if not (folder / "manifest.json").is_file():
-        raise UserError(f"{folder} is no finished run: it has no manifest.json; finish it with `factory build`")
-    recipe, manifest, funnel = (json.loads((folder / f"{n}.json").read_text("utf-8")) for n in ("recipe", "manifest", "funnel"))
+    manifest, recipe, funnel = (read_json(folder, f"{name}.json") for name in ("manifest", "recipe", "funnel"))
     rows = _dataset(folder).select("problem_id", "trace_id").collect()
     examples = {p: tuple(sorted(ids)) for p, ids in rows.group_by("problem_id", maintain_order=True).agg("trace_id").iter_rows()}
     return _Side(folder, recipe, manifest, {line["step"]: line["kept"] for line in funnel}, examples)

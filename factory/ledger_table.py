@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from cards.run_facts import read_json
 from curation.errors import UserError
 
 _PROBLEM = ("id", "source", "source_id")
@@ -22,8 +23,7 @@ def write_ledger(run: Path, target: Path) -> int:
     state (kept or dropped), the step, reason and detail that dropped it, and example_id, that of the example made of a trace.
     Raises UserError for a folder that is no finished run, and for another ending.
     """
-    if not (run / "manifest.json").is_file():
-        raise UserError(f"{run} is no finished run: it has no manifest.json; finish it with `factory build`")
+    read_json(run, "manifest.json")
     if target.suffix not in (".parquet", ".csv"):
         raise UserError(f"the ledger's table is .parquet or .csv, got {target.name!r}")
     problems = _problems(run)

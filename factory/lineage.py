@@ -5,7 +5,6 @@ Everything is read from the run's own tables, so a run that was copied to anothe
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from cards.run_facts import read_json
 from curation.errors import UserError
 
 _CLEANING = ("read", "duplicates", "decontaminate", "check gold")
@@ -25,11 +25,11 @@ def row_history(run: Path, row_id: str) -> str:
     `row_id` is an id, or the first digits of one that no other id shares. Raises UserError for a folder that is no run, or an id
     that is not in it.
     """
-    if not (run / "manifest.json").is_file():
-        raise UserError(f"{run} is no finished run: it has no manifest.json; finish it with `factory build`")
+    manifest = read_json(run, "manifest.json")
     problem_id, trace_id = _resolve(run, row_id)
-    lines = list(_problem(run, problem_id)) if problem_id else [f"problem    none: trace {trace_id} found no problem here"]
-    return "\n".join([*lines, *_traces(run, problem_id, trace_id), *_examples(run, problem_id, trace_id)])
+    unmatched = [f"problem    none: trace {trace_id} found no problem here"]
+    asked = list(_problem(run, problem_id, _origin(manifest))) if problem_id else unmatched
+    return "\n".join([*asked, *_traces(run, problem_id, trace_id), *_examples(run, problem_id, trace_id)])
 
 
 def _rows(run: Path, pattern: str, condition: pl.Expr) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def _resolve(run: Path, row_id: str) -> tuple[str, str | None]:
     return found.pop()
 
 
-def _problem(run: Path, problem_id: str) -> Iterator[str]:
+def _problem(run: Path, problem_id: str, origin: str) -> Iterator[str]:
     same = pl.col("id") == problem_id
     rejected = _rows(run, "rejected/problems.parquet", same)
     kept = _rows(run, "problems/*.parquet", same)
@@ -63,7 +63,7 @@ def _problem(run: Path, problem_id: str) -> Iterator[str]:
     yield f"problem    {problem_id}"
     yield _text("question", row["prompt"])
     yield f"gold       {row['answer']}"
-    yield f"source     {row['source']} row {row['source_id']} ({row['license']}), read from {_origin(run)}"
+    yield f"source     {row['source']} row {row['source_id']} ({row['license']}), read from {origin}"
     # A row that repeats this one word for word has its id too: only a problem of which nothing is left was dropped for that.
     copies = [r for r in rejected if r["reason"] == "exact_duplicate"]
     dropped = {r["step"]: r for r in rejected if r not in copies} or ({} if kept else {r["step"]: r for r in copies})
@@ -91,8 +91,7 @@ def _problem(run: Path, problem_id: str) -> Iterator[str]:
             yield f"{step:<14} dropped: {why['reason']} {why['detail']}".rstrip()
 
 
-def _origin(run: Path) -> str:
-    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
+def _origin(manifest: dict[str, Any]) -> str:
     return ", ".join(f"{s['path_or_repo']} at {s['revision']}" for s in manifest["sources"])
 
 

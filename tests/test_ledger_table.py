@@ -68,6 +68,6 @@ def test_a_table_for_a_spreadsheet_and_what_is_refused(run: Path, tmp_path: Path
     assert pl.read_csv(tmp_path / "ledger.csv").height == count == 9
     with pytest.raises(UserError, match=r"is \.parquet or \.csv, got 'ledger\.txt'"):
         write_ledger(run, tmp_path / "ledger.txt")
-    with pytest.raises(UserError, match="no finished run"):
+    with pytest.raises(UserError, match=r"not a finished run: it has no manifest\.json"):
         write_ledger(tmp_path, tmp_path / "ledger.csv")
     assert "name a ROW, or --table FILE" in CliRunner().invoke(cli, ["why", str(run)]).output

@@ -78,7 +78,7 @@ def test_an_id_that_is_not_there_or_not_one_is_refused(tmp_path: Path) -> None:
         row_history(run, "zz")
     with pytest.raises(UserError, match="ids begin with ''"):
         row_history(run, "")
-    with pytest.raises(UserError, match="no finished run"):
+    with pytest.raises(UserError, match=r"not a finished run: it has no manifest\.json"):
         row_history(tmp_path, "a")
 
 
