@@ -314,16 +314,22 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         _stop("factory: interrupted; what is finished is kept, and the same command goes on from there", 130)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            _stop(
-                f"factory: the disk is full ({error}): make room and run the same command again; what is finished is kept",
-                2,
-            )
-        if error.errno in (errno.EACCES, errno.EROFS):
-            _stop(f"factory: not allowed to write ({error}): choose another place with --runs or --out", 2)
+        if said := _in_the_way(error):
+            _stop(f"factory: {said}", 2)
         _crash()
     except Exception:
         _crash()
+
+
+def _in_the_way(error: OSError) -> str | None:
+    """What a person can do about it, where it is the disk or a place that was named."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk is full ({error}): make room and run the same command again; what is finished is kept"
+    if error.errno in (errno.EACCES, errno.EROFS):
+        return f"not allowed to write ({error}): choose another place with --runs or --out"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        return f"a file stands where a folder is wanted or the reverse ({error}): choose another place with --runs or --out"
+    return None
 
 
 def _crash() -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,16 @@ def test_a_mistake_is_one_sentence_and_status_2(tmp_path, arguments, says):
     done = _factory(*arguments, *where)
     assert done.returncode == 2
     assert says in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("place", [["--out", "taken"], ["--runs", "taken"], ["--runs", "taken/below"]])
+def test_a_file_in_the_place_of_a_folder_is_a_mistake_and_stays(tmp_path, place):
+    (tmp_path / "taken").write_text("mine")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "factory", "build", "countdown", "--limit", "1", *place]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "a file stands where a folder is wanted" in done.stderr and (tmp_path / "taken").read_text() == "mine"
 
 
 def test_list_shows_every_recipe_with_what_it_needs():
