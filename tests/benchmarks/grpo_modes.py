@@ -3,8 +3,9 @@
     python tests/benchmarks/grpo_modes.py --out tests/benchmarks/results/grpo_modes.json
 
 Needs one GPU, and a second one for vLLM as a server. A mode works where its command ends well, the weights reach vLLM after every
-step (`mismatch`, nats a token between student and vLLM, stays small while the student changes) and the reward rises. The server
-is started with the student as it was before its cold start: what answers puzzles there can only have come from the trainer.
+step (`mismatch`, nats a token between student and vLLM, stays small while the student changes) and the reward rises: the puzzles
+are the same in every epoch of four rollouts, so the means of epochs can be compared. The server is started with the student as it
+was before its cold start: what answers puzzles there can only have come from the trainer. Colocated modes have a GPU each.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import importlib.metadata
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,26 +37,25 @@ PORT = 8321
 LIMIT_S = 240  # of a mode, after which it says where it hangs and is ended
 # As configs/pipelines/r1-tiny.yaml has them.
 PUZZLES = (
-    *("source.count=3000", "source.seed=1", "source.max_numbers=3", "source.max_number=25", "source.min_target=1"),
-    *("source.max_target=30", "source.operators=+-", "source.style=terse", "source.part=train", "clean.near_duplicates=null"),
+    *("source.max_numbers=3", "source.max_number=25", "source.min_target=1", "source.max_target=30", "source.operators=+-"),
+    *("source.style=terse", "source.part=train", "clean.near_duplicates=null"),
 )
 SFT = (
     *("learning_rate=4.0e-3", "epochs=4", "rows_per_step=24", "rows_per_pass=24", "max_length=128", "warmup=0.03"),
     *("save_every_steps=500", "gradient_checkpointing=false"),
 )
-# As it has its first reinforcement, with half of its rollouts.
+# As it has its first reinforcement; a rate for fewer rollouts on fewer puzzles.
+EPOCH = 4  # rollouts
 RL = (
     *("rewards={accuracy: 1.0, language: 0.1}", "prompts_per_rollout=32", "samples_per_prompt=8", "completions_per_step=64"),
-    *("completions_per_pass=64", "learning_rate=2.0e-4", "warmup=8", "max_completion_tokens=64", "max_prompt_tokens=64"),
+    *("completions_per_pass=64", "learning_rate=5.0e-4", "warmup=8", "max_completion_tokens=64", "max_prompt_tokens=64"),
     *("gradient_checkpointing=false", "vllm_memory_share=0.1"),
 )
-STAGES = "stages=[{rollouts: 8, max_completion_tokens: 48}, {rollouts: 8}]"
-SERVED = ("generation=vllm-server", f"vllm_server_url=http://localhost:{PORT}")
+STAGES = "stages=[{rollouts: 16, max_completion_tokens: 48}, {rollouts: 16}]"
 MODES = {
-    "colocated, asleep while the student learns, two stages": ("generation=vllm-colocate", "vllm_sleep=true", STAGES),
-    "server": (*SERVED, "rollouts=15"),
-    "server, two stages": (*SERVED, STAGES),
-    "colocated": ("generation=vllm-colocate", "rollouts=15"),
+    "server": ("generation=vllm-server", f"vllm_server_url=http://localhost:{PORT}", STAGES),
+    "asleep": ("generation=vllm-colocate", "vllm_sleep=true", STAGES),
+    "colocated": ("generation=vllm-colocate", "rollouts=32"),
 }
 
 
@@ -110,7 +112,9 @@ def learned(folder: Path) -> dict[str, Any]:
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
     rollouts = [line for line in lines if line.get("reward") is not None]
     names = ("reward", "mismatch", "max_mismatch", "sampling_seconds", "step_seconds")
-    return {name: [round(line[name], 4) for line in rollouts if name in line] for name in names}
+    found = {name: [round(line[name], 4) for line in rollouts if name in line] for name in names}
+    epochs = [found["reward"][at : at + EPOCH] for at in range(0, len(found["reward"]), EPOCH)]
+    return {"epoch_rewards": [round(statistics.mean(epoch), 4) for epoch in epochs], **found}
 
 
 def pipeline(runs: Path, gpu: dict[str, str]) -> dict[str, Any]:
@@ -129,14 +133,28 @@ def untrained(runs: Path) -> Path:
     )
 
 
-def cold_start(start: Path, runs: Path, gpu: dict[str, str]) -> tuple[Path, Path]:
-    """The pipeline's first student, and the puzzles that it was taught on."""
-    asked([*FACTORY, "build", "countdown", *keys(PUZZLES), "--runs", str(runs)], runs / "build.log", **gpu)
-    (puzzles,) = runs.glob("countdown-*")
+def built(runs: Path, count: int, seed: int) -> Path:
+    """A run of puzzles."""
+    of = (f"source.count={count}", f"source.seed={seed}", *PUZZLES)
+    folder = runs / f"puzzles-{count}"
+    asked([*FACTORY, "build", "countdown", *keys(of), "--runs", str(folder)], runs / f"build-{count}.log")
+    (found,) = folder.glob("countdown-*")
+    return found
+
+
+def cold_start(start: Path, runs: Path, gpu: dict[str, str]) -> Path:
+    """The pipeline's first student."""
     student = runs / "cold-start"
-    command = [*FACTORY, "distill", str(puzzles), "--student", str(start), *keys(SFT), "--runs", str(runs), "--out", str(student)]
-    asked(command, runs / "distill.log", **gpu)
-    return student, puzzles
+    command = [*FACTORY, "distill", str(built(runs, 3000, 1)), "--student", str(start), *keys(SFT), "--out", str(student)]
+    asked([*command, "--runs", str(runs)], runs / "distill.log", **gpu)
+    return student
+
+
+def tried(mode: str, student: Path, puzzles: Path, runs: Path, gpu: str) -> dict[str, Any]:
+    """One way to sample: what its command did, and what its student learned."""
+    out = runs / f"student-{mode}"
+    command = [*FACTORY, "grpo", str(puzzles), "--student", str(student), *keys((*RL, *MODES[mode])), "--out", str(out)]
+    return asked([*command, "--runs", str(runs)], runs / f"{mode}.log", CUDA_VISIBLE_DEVICES=gpu) | learned(out)
 
 
 def keys(settings: Iterable[str]) -> list[str]:
@@ -147,19 +165,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--part", choices=("r1", *MODES), action="append", help="these alone")
-    parser.add_argument("--gpu", default="0", help="which one trains")
-    parser.add_argument("--server-gpu", default="1")
     options = parser.parse_args()
+    parts, gpus = options.part or ["r1", *MODES], [str(gpu) for gpu in range(torch.cuda.device_count())]
     names = ("torch", "transformers", "trl", "vllm")
     found: dict[str, Any] = {
         "command": " ".join(["python", *sys.argv]),
         "date": time.strftime("%Y-%m-%d"),
-        "hardware": f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}",
+        "hardware": f"{len(gpus)} x {torch.cuda.get_device_name(0)}",
         "versions": {name: importlib.metadata.version(name) for name in names},
     }
-    parts, gpu = options.part or ("r1", *MODES), {"CUDA_VISIBLE_DEVICES": options.gpu}
-    served = [mode for mode in parts if mode.startswith("server")]
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+    with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder)
 
         def write(name: str, what: dict[str, Any]) -> None:
@@ -168,20 +183,25 @@ def main() -> None:
             options.out.write_text(json.dumps(found, indent=1).replace(folder, "FOLDER") + "\n")
 
         if "r1" in parts:
-            write("r1", pipeline(runs, gpu))
-        start, process = untrained(runs), None
-        if served and torch.cuda.device_count() > 1:
-            process = running.enter_context(server(start, runs / "server.log", options.server_gpu))
-        student, puzzles = cold_start(start, runs, gpu)
-        for number, mode in enumerate(mode for mode in MODES if mode in parts):
-            if mode in served and not process:
-                write(mode, {"left_out": "it wants a second GPU"})
-                continue
-            if mode in served and process:
-                wait_for(process)
-            out = runs / f"student-{number}"
-            command = [*FACTORY, "grpo", str(puzzles), "--student", str(student), *keys((*RL, *MODES[mode])), "--out", str(out)]
-            write(mode, asked([*command, "--runs", folder], runs / f"mode-{number}.log", **gpu) | learned(out))
+            write("r1", pipeline(runs, {"CUDA_VISIBLE_DEVICES": gpus[0]}))
+        if parts != ["r1"]:
+            reinforcements(parts, gpus, runs, write)
+
+
+def reinforcements(parts: list[str], gpus: list[str], runs: Path, write: Callable[[str, dict[str, Any]], None]) -> None:
+    """From one cold start on the same puzzles, each mode that is asked for."""
+    start = untrained(runs)
+    serving = "server" in parts and len(gpus) > 1
+    with server(start, runs / "server.log", gpus[1]) if serving else contextlib.nullcontext() as process:
+        student, puzzles = cold_start(start, runs, {"CUDA_VISIBLE_DEVICES": gpus[0]}), built(runs, 128, 2)
+        if process:
+            wait_for(process)
+            write("server", tried("server", student, puzzles, runs, gpus[0]))
+    beside = [mode for mode in ("asleep", "colocated") if mode in parts]
+    with ThreadPoolExecutor(len(gpus)) as pool:
+        tries = [pool.submit(tried, mode, student, puzzles, runs, gpus[n % len(gpus)]) for n, mode in enumerate(beside)]
+        for mode, what in zip(beside, tries, strict=True):
+            write(mode, what.result())
 
 
 if __name__ == "__main__":
