@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import compress, pairwise
 from operator import ne
-from typing import NamedTuple
 
 from curation.normalise import is_word, spelled, tokens, tokens_of
 from curation.shingles import hash_word
@@ -161,7 +160,7 @@ def same_question(one: str, other: str, *, golds_agree: bool) -> bool:
     that moved aside; where a word that differs is a symbol (AYX for YZX, $ab$ for $ac$); and, unless golds that agree speak
     for them, where one swaps words that both hold ("how many boys" for "how many girls" of a class of boys and girls).
     """
-    mine, theirs = _differing(*_unlike(_spelled(one).stretches, _spelled(other).stretches))
+    mine, theirs = _differing(*_unlike(_spelled(one), _spelled(other)))
     if deciding(mine) != deciding(theirs) and not _same_sentences(one, other, _placed):
         return False
     lost, gained = _apart(_meanings(mine), _meanings(theirs))
@@ -172,32 +171,38 @@ def same_question(one: str, other: str, *, golds_agree: bool) -> bool:
     return golds_agree or not (_holds(other, lost) and _holds(one, gained))
 
 
-class _Spelled(NamedTuple):
-    text: str
-    stretches: list[str]  # between its spaces
+_spelled = functools.lru_cache(maxsize=1_000)(spelled)  # the pairs of one text come one after another
 
 
-@functools.lru_cache(maxsize=1_000)  # 5 MB: the pairs of one text come one after another
-def _spelled(text: str) -> _Spelled:
-    plain = spelled(text)
-    return _Spelled(plain, plain.split())
+def _unlike(one: str, other: str) -> tuple[list[str], list[str]]:
+    """The tokens of two spelled texts between what both begin with and end with, and a token or more on either side.
+
+    Cut at spaces, over which no token reaches.
+    """
+    most = min(len(one), len(other))
+    start = _most(most, lambda size: one[:size] == other[:size])
+    end = _most(most - start, lambda size: one[len(one) - size :] == other[len(other) - size :])
+    before = cut = max(one.rfind(" ", 0, start), 0)
+    while cut and not tokens_of(one[cut:before]):
+        cut = max(one.rfind(" ", 0, cut), 0)
+    after = last = one.find(" ", len(one) - end) % (len(one) + 1)  # the end where there is none
+    while last < len(one) and not tokens_of(one[after:last]):
+        last = one.find(" ", last + 1) % (len(one) + 1)
+    return tokens_of(one[cut:last]), tokens_of(other[cut : len(other) - (len(one) - last)])
 
 
-def _unlike(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
-    """The tokens of two texts between the stretches that both begin with and end with, and a token or more on either side."""
-    start, end = _shared(one, other)
-    while start and not tokens_of(one[start := start - 1]):
-        pass
-    while end and not tokens_of(one[-end]):
-        end -= 1
-    end = max(end - 1, 0)
-    mine, theirs = (tokens_of(" ".join(text[start : len(text) - end])) for text in (one, other))
-    return mine, theirs
+def _most(limit: int, holds: Callable[[int], bool]) -> int:
+    """The largest size up to `limit` that `holds`, as every smaller one does."""
+    low = 0
+    while low < limit:
+        middle = (low + limit + 1) // 2
+        low, limit = (middle, limit) if holds(middle) else (low, middle - 1)
+    return low
 
 
 def _holds(text: str, words: Iterable[str]) -> bool:
     """Whether one of `words` that is not a little one is a token of `text`; few texts have it among their letters at all."""
-    plain = _spelled(text).text
+    plain = _spelled(text)
     wanted = [word for word in words if word not in _LITTLE and word in plain]
     return bool(wanted) and not set(tokens_of(plain)).isdisjoint(wanted)
 
@@ -228,6 +233,8 @@ def _first_unlike(one: Iterable[str], other: Iterable[str], most: int) -> int:
 
 def _apart(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
     """What either list holds beyond the other, however often."""
+    if not one or not other:
+        return one, other
     left = Counter(other)
     mine = []
     for item in one:

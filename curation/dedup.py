@@ -10,7 +10,7 @@ thousand twins of one template never become candidates.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, islice
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -145,21 +145,30 @@ def _worthiest(first: I64, worth: I64) -> I64:
     return best
 
 
-class _Pair(NamedTuple):
-    one: str
-    other: str
-    golds_agree: bool
+class _Pairs(NamedTuple):
+    """Texts side by side: lists, which are sent to another process in a fraction of the time of a tuple for each pair."""
+
+    ones: list[str]
+    others: list[str]
+    golds_agree: list[bool]
 
 
 def _same_questions(texts: Sequence[str], pairs: I64, answers: I64, mapped: Mapped) -> Bools:
     """For each pair whether the second look finds one question."""
-    looked = (_Pair(texts[a], texts[b], bool(answers[a] and answers[a] == answers[b])) for a, b in pairs.tolist())
-    chunks = iter(lambda: list(islice(looked, _PAIRS_AT_ONCE)), [])
-    return np.fromiter(chain.from_iterable(mapped(_same, chunks)), np.bool_, len(pairs))
+    golds = answers[pairs]
+    agree = (golds[:, 0] == golds[:, 1]) & (golds[:, 0] != 0)
+
+    def some(first: int) -> _Pairs:
+        part = slice(first, first + _PAIRS_AT_ONCE)
+        ones, others = ([texts[row] for row in side] for side in pairs[part].T.tolist())
+        return _Pairs(ones, others, agree[part].tolist())
+
+    looked = map(some, range(0, len(pairs), _PAIRS_AT_ONCE))
+    return np.fromiter(chain.from_iterable(mapped(_same, looked)), np.bool_, len(pairs))
 
 
-def _same(pairs: list[_Pair]) -> list[bool]:
-    return [same_question(pair.one, pair.other, golds_agree=pair.golds_agree) for pair in pairs]
+def _same(pairs: _Pairs) -> list[bool]:
+    return [same_question(one, other, golds_agree=agree) for one, other, agree in zip(*pairs, strict=True)]
 
 
 def _gold_numbers(golds: Sequence[str | None] | None, rows: int) -> I64:

@@ -98,11 +98,17 @@ def _script(match: re.Match[str]) -> str:
     return f"{'^' if match[1] else '_'}{{{match[0].translate(_ON_THE_LINE)}}}"
 
 
-def _escape(match: re.Match[str]) -> str:
-    name = match[1]
+@functools.lru_cache(maxsize=10_000)  # 1 MB
+def _escape(name: str) -> str:
+    """What stands for a backslash and `name`."""
     if not name.isalpha():  # \{ \} \% are signs; \( \[ \, \; \! \\ \$ are delimiters and spacing
         return name if name in "{}%|_" else " "
-    return f"{_NAMES.get(name, match[0])} "
+    return _NAMES.get(name, "\\" + name) + " "
+
+
+def _spaced(group: re.Pattern[str], text: str) -> str:
+    """As `group.sub(r" \1 ", text)`, in half its time: sub calls Python for each match."""
+    return " ".join(group.split(text))
 
 
 def _joined_digits(match: re.Match[str]) -> str:
@@ -129,8 +135,10 @@ def _latex(text: str) -> str:
     if "\\not" in text:
         text = _NOT_EQUAL.sub(r"\\ne ", text)
     if "{" in text:
-        text = _TEXT_GROUP.sub(r" \1 ", text)
-    text = _ESCAPE.sub(_escape, text)
+        text = _spaced(_TEXT_GROUP, text)
+    parts = _ESCAPE.split(text)
+    parts[1::2] = map(_escape, parts[1::2])
+    text = "".join(parts)
     if "\\frac" in text:
         text = _SHORT_FRACTION.sub(r"\\frac \1 \2", text)
     return _DEGREE.sub(r"\\circ", text) if "\\circ" in text else text
@@ -145,7 +153,7 @@ def spelled(text: str) -> str:
     if "{" in plain:
         if "{}" in plain or "{ }" in plain:
             plain = _EMPTY_SCRIPT.sub("", plain)
-        plain = _LONE_GROUP.sub(r" \1 ", plain)
+        plain = _spaced(_LONE_GROUP, plain)
     return plain
 
 

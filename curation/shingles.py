@@ -168,9 +168,8 @@ def hash_text(text: str) -> int:
 
 def only(every: Hashed, bit: int) -> Hashed:
     """The tokens whose hash has `bit` set."""
-    wanted = (every.hashes & np.uint64(bit)) != 0
-    before = np.concatenate([[0], np.cumsum(wanted)])
-    return Hashed(every.hashes[wanted], before[every.starts])
+    wanted = np.flatnonzero(every.hashes & np.uint64(bit))
+    return Hashed(every.hashes[wanted], np.searchsorted(wanted, every.starts))
 
 
 def blocks(texts: Sequence[str], block_characters: int) -> Iterator[tuple[int, list[str]]]:
@@ -227,9 +226,10 @@ def row_sums(values: U64, starts: I64) -> U64:
 
 def in_order(values: U64, starts: I64) -> U64:
     """A hash of each row's values that depends on their order."""
-    position = np.arange(len(values)) - np.repeat(starts[:-1], np.diff(starts))
-    weights = np.full(int(position.max(initial=0)) + 1, _FACTOR, np.uint64).cumprod(dtype=np.uint64)
-    return row_sums(mix(values) * weights[position], starts)
+    count = 1 << len(values).bit_length()
+    sums = row_sums(mix(values) * _powers(BASE, count)[: len(values)], starts)
+    out: U64 = sums * _powers(_INVERSE, count)[starts[:-1]] * _FACTOR  # as if each row began at the first power
+    return out
 
 
 def mix(values: U64) -> U64:
