@@ -45,11 +45,9 @@ SIZES = {
 
 def distilled(runs: Path) -> dict[str, Any]:
     """The cold start with every strategy, at the same time: half a million parameters leave room for all of them."""
-    from grpo_modes import FACTORY, PUZZLES, SFT, asked, keys, untrained
+    from grpo_modes import FACTORY, SFT, asked, built, keys, untrained
 
-    start = untrained(runs)
-    asked([*FACTORY, "build", "countdown", *keys(PUZZLES), "--runs", str(runs)], runs / "build.log")
-    (puzzles,) = runs.glob("countdown-*")
+    start, puzzles = untrained(runs), built(runs, 3000, 1)
 
     def one(strategy: str) -> dict[str, Any]:
         count = 1 if strategy == "single" else 2
@@ -69,13 +67,13 @@ def read_lines(student: Path) -> list[dict[str, Any]]:
 
 
 def reinforced(runs: Path) -> dict[str, Any]:
-    from grpo_modes import FACTORY, RL, asked, cold_start, keys, learned, untrained
+    from grpo_modes import FACTORY, RL, asked, built, cold_start, keys, learned, untrained
 
-    student, puzzles = cold_start(untrained(runs), runs, {"CUDA_VISIBLE_DEVICES": "0"})
+    student, puzzles = cold_start(untrained(runs), runs, {"CUDA_VISIBLE_DEVICES": "0"}), built(runs, 128, 2)
     found = {}
     for strategy in ("zero2", "zero3", "ddp"):
         out = runs / f"with-{strategy}"
-        how = (*RL, "generation=vllm-colocate", "rollouts=15", "processes=2", "completions_per_pass=32", f"strategy={strategy}")
+        how = (*RL, "generation=vllm-colocate", "rollouts=32", "processes=2", "completions_per_pass=32", f"strategy={strategy}")
         command = [*FACTORY, "grpo", str(puzzles), "--student", str(student), *keys(how), "--out", str(out), "--runs", str(runs)]
         found[strategy] = asked(command, runs / f"{strategy}.log") | learned(out)
     return found
