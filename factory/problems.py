@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -53,7 +54,7 @@ def _open_files(source: FileSource, needs_gold: bool) -> Opened:
             raise UserError(f"no file {str(path)!r}: --problems and source.paths take files that exist")
     digests = [file_digest(p) for p in paths]
     parts = [
-        Part(_stem(p), str(p), source.license, f"sha256:{digest}", _read(read_rows(p), source, _stem(p), needs_gold))
+        Part(_stem(p), str(p), source.license, f"sha256:{digest}", _read(_some(read_rows(p), p.name), source, _stem(p), needs_gold))
         for p, digest in zip(paths, digests, strict=True)
     ]
     return Opened({"files": digests}, parts)
@@ -62,8 +63,18 @@ def _open_files(source: FileSource, needs_gold: bool) -> Opened:
 def _open_hub(source: HubSource, needs_gold: bool) -> Opened:
     commit = hub_commit(source.repo, source.revision)
     rows = hub_rows(source.repo, source.config, source.split, commit)
-    part = Part(source.repo, source.repo, source.license, commit, _read(rows, source, source.repo, needs_gold))
+    problems = _read(_some(rows, source.repo), source, source.repo, needs_gold)
+    part = Part(source.repo, source.repo, source.license, commit, problems)
     return Opened({"repo": source.repo, "commit": commit}, [part])
+
+
+def _some(rows: Iterable[Row], name: str) -> Iterator[Row]:
+    """The rows. Raises UserError where there is none: it would be a finished build of nothing."""
+    row = None
+    for row in rows:
+        yield row
+    if row is None:
+        raise UserError(f"{name} has no rows: wanted one for each problem")
 
 
 def _read(rows: Iterable[Row], source: FileSource | HubSource, name: str, needs_gold: bool) -> Iterator[Problem | Refused]:
@@ -87,27 +98,36 @@ def hub_commit(repo: str, revision: str | None, kind: Literal["dataset", "model"
     """The commit a revision names now; a full commit id is taken as it is, so that a pinned recipe needs no look-up."""
     if revision and re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
-    from httpx import HTTPError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+
+    remedy = "check the name, the network and `hf auth login`, or use a local file or folder instead"
+    with asking_the_hub(f"{kind} {repo!r}", remedy):
+        return str(HfApi().repo_info(repo, revision=revision, repo_type=kind).sha)
+
+
+@contextlib.contextmanager
+def asking_the_hub(what: str, remedy: str) -> Iterator[None]:
+    """Raises UserError where the Hub refuses, breaks off or does not answer."""
+    from httpx import HTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        commit = HfApi().repo_info(repo, revision=revision, repo_type=kind).sha
-    except (HfHubHTTPError, HTTPError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"the Hub did not give {kind} {repo!r} ({type(error).__name__}: {first}): check the name, the network and "
-            "`hf auth login`, or use a local file or folder instead"
-        ) from None
-    return str(commit)
+        yield
+    except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
+        said = str(error).strip().partition("\n")[0] or "without a word"  # as a time-out may be
+        raise UserError(f"the Hub did not give {what} ({type(error).__name__}: {said}): {remedy}") from None
 
 
 def hub_rows(repo: str, config: str | None, split: str, commit: str) -> Iterator[Row]:
-    """Stream the rows of a Hub data set at a commit. Raises UserError, when read, for a configuration or split it does not have."""
+    """Stream the rows of a Hub data set at a commit.
+
+    Raises UserError, when read, for a configuration or split it does not have, and for a Hub that breaks off.
+    """
     from datasets import load_dataset
 
     try:
-        yield from load_dataset(repo, config, split=split, revision=commit, streaming=True)
+        with asking_the_hub(f"all rows of {repo!r}", "run the same command again, or use a local file instead"):
+            yield from load_dataset(repo, config, split=split, revision=commit, streaming=True)
     except ValueError as error:  # an unknown config or split; datasets lists those it has
         raise UserError(_refusal(repo, config, commit, str(error).strip())) from None
 
@@ -159,15 +179,10 @@ def load_benchmark(benchmark: BenchmarkFrom) -> Benchmark:
 
 def _rows_of_files(benchmark: BenchmarkFrom, repo: str, commit: str) -> Iterator[Row]:
     """The rows of a repository's own files; of large ones the questions alone are kept (LiveCodeBench's hold its tests too)."""
-    from httpx import HTTPError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     for name in benchmark.files:
-        try:
+        with asking_the_hub(f"{name} of {repo}", "check both names"):
             path = HfApi().hf_hub_download(repo, name, repo_type="dataset", revision=commit)
-        except (HfHubHTTPError, HTTPError, OSError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise UserError(f"the Hub did not give {name} of {repo} ({type(error).__name__}: {first}): check both names") from None
         for row in read_rows(Path(path)):
             yield {benchmark.column: row.get(benchmark.column)} if benchmark.column else row

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from hub_server import TOKEN
 from hub_store import blob
@@ -16,7 +17,10 @@ from huggingface_hub import HfApi
 from pushing import patient_hub
 from talking import talk
 
+from curation.errors import UserError
 from factory.hub_sets import names_file
+from factory.problems import asking_the_hub, hub_commit, open_source
+from factory.recipe import FileSource
 
 CARD = """---
 configs:
@@ -102,3 +106,28 @@ def test_a_configuration_is_named_behind_the_data_set(tmp_path: Path, monkeypatc
 )
 def test_a_dot_in_its_name_makes_no_file_of_a_data_set(where: str, file: bool) -> None:
     assert names_file(where) == file
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (httpx.ReadTimeout(""), "the Hub did not give rows (ReadTimeout: without a word): try again"),
+        (OSError("cut off\nwhile reading"), "the Hub did not give rows (OSError: cut off): try again"),
+    ],
+)
+def test_a_hub_that_fails_is_one_sentence_even_without_a_word(error: Exception, sentence: str) -> None:
+    with pytest.raises(UserError) as caught, asking_the_hub("rows", "try again"):
+        raise error
+    assert str(caught.value) == sentence
+
+
+def test_a_name_that_no_repository_can_have_is_told() -> None:
+    with pytest.raises(UserError, match=r"the Hub did not give dataset 'a b/c' \(HFValidationError: "):
+        hub_commit("a b/c", None)
+
+
+def test_a_table_without_rows_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("\n\n")
+    (part,) = open_source(FileSource(kind="file", paths=[str(tmp_path / "rows.jsonl")])).parts
+    with pytest.raises(UserError, match=r"rows\.jsonl has no rows: wanted one for each problem"):
+        list(part.problems)

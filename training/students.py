@@ -41,8 +41,8 @@ def find_student(name: str, *, weights: bool = True) -> tuple[Path, str]:
     try:
         found = Path(snapshot_download(name, ignore_patterns=list(_WEIGHTS[1:] if weights else _WEIGHTS)))
     except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"no student {name!r} ({first}): wanted a model folder or a repository of the Hub") from None
+        said = str(error).strip().partition("\n")[0] or type(error).__name__  # a time-out may be without a word
+        raise UserError(f"no student {name!r} ({said}): wanted a model folder or a repository of the Hub") from None
     return found, found.name
 
 
@@ -61,9 +61,7 @@ def open_student(name: str, settings: SftSettings, served: Path, *, weights: boo
         tokenizer.chat_template = _template(Path(settings.chat_template))
     if tokenizer.chat_template is None:
         require([finding("no_template", name)], "before training")
-    turn = end_of_turn(tokenizer)
-    if turn is None:
-        raise UserError(f"{name}: {finding('no_end_of_turn', name).cause}: {finding('no_end_of_turn', name).remedy}")
+    turn = _turn(tokenizer, name)
     tokenizer.eos_token = turn.end_token
     tokenizer.pad_token = settings.pad_token or tokenizer.pad_token or turn.end_token
     config = AutoConfig.from_pretrained(base)
@@ -80,10 +78,15 @@ def load_student(name: str, base: Path, served: Path) -> Student:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(served)
+    return Student(name, "", base, tokenizer, _turn(tokenizer, name))
+
+
+def _turn(tokenizer: Any, name: str) -> Turn:
     turn = end_of_turn(tokenizer)
     if turn is None:
-        raise UserError(f"{name}: {finding('no_end_of_turn', name).cause}: {finding('no_end_of_turn', name).remedy}")
-    return Student(name, "", base, tokenizer, turn)
+        found = finding("no_end_of_turn", name)
+        raise UserError(f"{name}: {found.cause}: {found.remedy}")
+    return turn
 
 
 def generation_config(base: Path, tokenizer: Any, turn: Turn) -> Any:
