@@ -131,6 +131,11 @@ class Loaded(NamedTuple):
     pipeline: Pipeline
     home: Path  # folder of the file, where `./` begins
 
+    @property
+    def name(self) -> str:
+        """With its size, such as r1-tiny: the folder of its run."""
+        return "-".join(filter(None, (self.pipeline.name, self.pipeline.size)))
+
 
 def pipeline_names() -> list[str]:
     """The shipped pipelines, each once, whatever its sizes."""
@@ -226,6 +231,11 @@ def texts(value: Any) -> list[str]:
     """Every text in a value of YAML, however deep."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
     return [value] if isinstance(value, str) else [text for one in inside for text in texts(one)]
+
+
+def data_of(stage: Distill | Grpo) -> list[str]:
+    """What a training takes its rows from, one or several."""
+    return [stage.data] if isinstance(stage.data, str) else stage.data
 
 
 def is_reference(text: str) -> bool:

@@ -71,7 +71,7 @@ def _loaded(stage: Stage, context: Context) -> Iterator[str]:
         yield from _examination(stage, context, values)
     else:
         _training(stage, values)
-        yield from _no_rows([placed(d, context) for d in ([stage.data] if isinstance(stage.data, str) else stage.data)], "data")
+        yield from _no_rows([placed(data, context) for data in pipeline.data_of(stage)], "data")
 
 
 def _recipe(stage: Build, context: Context, values: Sequence[str]) -> Iterator[str]:

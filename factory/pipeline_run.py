@@ -35,8 +35,7 @@ def run_pipeline(loaded: Loaded, *, runs: Path, out: Path | None, workers: int, 
     called again, it goes on where the stage's own command does. Raises UserError, before a stage is started, with a line for each
     thing that would stop one (factory.pipeline_check), and whatever a stage raises; what is finished is kept.
     """
-    name = "-".join(filter(None, (loaded.pipeline.name, loaded.pipeline.size)))
-    place = Place(out or runs / name, runs)
+    place = Place(out or runs / loaded.name, runs)
     require_clear(loaded, _done(loaded, place.folder))
     place.folder.mkdir(parents=True, exist_ok=True)
     with locked(place.folder):
@@ -143,10 +142,9 @@ def _now() -> str:
 
 def plan_text(loaded: Loaded, *, runs: Path, out: Path | None) -> str:
     """The stages, what each takes, which are done, and what would stop the others, without doing any."""
-    name = "-".join(filter(None, (loaded.pipeline.name, loaded.pipeline.size)))
-    folder = out or runs / name
+    folder = out or runs / loaded.name
     done = _done(loaded, folder)
-    lines = [f"{name}: {loaded.pipeline.description}"]
+    lines = [f"{loaded.name}: {loaded.pipeline.description}"]
     for stage in loaded.pipeline.stages:
         state = "done" if stage.name in done else "to do"
         values = {key: value for key, value in shown_settings(stage).items() if key != "set"}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
-import yaml
 
 from curation.files import write_atomic, write_table
 from curation.records import content_id
@@ -108,8 +108,7 @@ def _height(file: Path) -> int:
 def _train(stage: Distill | Grpo, folder: Path, context: Context) -> Left:
     from factory.distilling import MANIFEST
 
-    listed = [stage.data] if isinstance(stage.data, str) else stage.data
-    where = [placed(data, context) for data in listed]
+    where = [placed(data, context) for data in pipeline.data_of(stage)]
     data = where[0] if len(where) == 1 else str(_together([Path(w) for w in where], folder.with_name(f"{folder.name}.data")))
     student, values = placed(stage.student, context), assignments(stage.set, context)
     train(Job(stage.does, data, student, stage.config, values, str(context.runs), str(folder), context.command))
@@ -137,9 +136,7 @@ def _together(runs: Sequence[Path], folder: Path) -> Path:
 
 
 def _eval(stage: Eval, folder: Path, context: Context) -> Left:
-    from factory.comparing import read_result
     from factory.evaluating import evaluate
-    from training.scores import compare
 
     model, values = placed(stage.model, context), assignments(stage.set, context)
     facts: Facts = {"suites": {}}
@@ -148,21 +145,32 @@ def _eval(stage: Eval, folder: Path, context: Context) -> Left:
         name = Path(suite).name.lstrip("@").split(".")[0]
         path = folder / f"{name}.json"
         evaluate(model, placed(suite, context), values, limit=None, runs=context.runs, out=path, workers=context.workers)
-        found = read_result(path)
-        score, against = found["scores"]["pass@1"], None
-        if stage.against:
-            other = read_result(context.folders[stage.against.removeprefix("@")] / path.name)
-            both = [p for p in found["correct"] if p in other["correct"]]
-            gap = compare([found["correct"][p] for p in both], [other["correct"][p] for p in both])
-            against = {"stage": stage.against.removeprefix("@"), **gap._asdict()}
-        facts["suites"][name] = {
-            "file": path.name,
-            "questions": found["scores"]["questions"],
-            "pass@1": score["value"],
-            "interval": score["questions_interval"],
-            "against": against,
-        }
+        facts["suites"][name] = _examined(path, stage.against, context)
     return Left(content_id(facts), facts)
+
+
+def _examined(path: Path, against: str | None, context: Context) -> Facts:
+    """What a result says, and how much better it is than that of the stage it is held against."""
+    from factory.comparing import read_result
+
+    found = read_result(path)
+    score = found["scores"]["pass@1"]
+    return {
+        "file": path.name,
+        "questions": found["scores"]["questions"],
+        "pass@1": score["value"],
+        "interval": score["questions_interval"],
+        "against": _rise(found["correct"], against.removeprefix("@"), path.name, context) if against else None,
+    }
+
+
+def _rise(correct: dict[str, list[bool]], stage: str, file: str, context: Context) -> Facts:
+    from factory.comparing import read_result
+    from training.scores import compare
+
+    other = read_result(context.folders[stage] / file)["correct"]
+    both = [problem for problem in correct if problem in other]
+    return {"stage": stage, **compare([correct[p] for p in both], [other[p] for p in both])._asdict()}
 
 
 def _cleared(folder: Path) -> Path:
@@ -187,15 +195,8 @@ def _parameters(folder: Path) -> int:
     from safetensors import safe_open
 
     with safe_open(folder / "model.safetensors", framework="numpy") as file:
-        sizes = [file.get_slice(name).get_shape() for name in list(file.keys())]
-    total = 0
-    for shape in sizes:
-        count = 1
-        for size in shape:
-            count *= size
-        total += count
-    return total
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in list(file.keys()))
 
 
 def shown_settings(stage: Stage) -> dict[str, Any]:
-    return yaml.safe_load(yaml.safe_dump(stage.model_dump(mode="json", exclude={"name", "does"}, exclude_defaults=True)))  # type: ignore[no-any-return]
+    return stage.model_dump(mode="json", exclude={"name", "does"}, exclude_defaults=True)
