@@ -51,11 +51,11 @@ RL = (
     *("completions_per_pass=64", "learning_rate=5.0e-4", "warmup=8", "max_completion_tokens=64", "max_prompt_tokens=64"),
     *("gradient_checkpointing=false", "vllm_memory_share=0.1"),
 )
-STAGES = "stages=[{rollouts: 16, max_completion_tokens: 48}, {rollouts: 16}]"
+STAGES = "stages=[{rollouts: 12, max_completion_tokens: 48}, {rollouts: 12}]"
 MODES = {
     "server": ("generation=vllm-server", f"vllm_server_url=http://localhost:{PORT}", STAGES),
     "asleep": ("generation=vllm-colocate", "vllm_sleep=true", STAGES),
-    "colocated": ("generation=vllm-colocate", "rollouts=32"),
+    "colocated": ("generation=vllm-colocate", "rollouts=24"),
 }
 
 
