@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 Kind = Literal[
@@ -150,3 +150,9 @@ def gathered(seen: Iterable[tuple[Kind, str]]) -> list[Finding]:
         before = found.get(kind)
         found[kind] = before._replace(rows=before.rows + 1) if before else finding(kind, example, 1)
     return list(found.values())
+
+
+def difference(got: Sequence[int], wanted: Sequence[int]) -> str:
+    """Where two rows of tokens come apart, and their tokens from there."""
+    at = next((n for n, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted)))
+    return f"from token {at}: {list(got[at : at + 4])} instead of {list(wanted[at : at + 4])}"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from curation.errors import UserError
 from curation.records import Message
-from training.findings import Finding, Kind, finding, gathered
+from training.findings import Finding, Kind, difference, finding, gathered
 from training.parity_vllm import vllm_differs
 from training.rendering import THINK, Row, Turn, closes_thought, encode, end_of_turn, header, opens_thought, prompt_text, render
 
@@ -103,7 +103,7 @@ def _changed(served: Served, texts: Sequence[str], trained_with: Any) -> Iterato
         if trained_with.chat_template != served.tokenizer.chat_template:
             yield finding("template_changed", str(served.folder))
         if text := next((t for t in texts if encode(trained_with, t) != encode(served.tokenizer, t)), None):
-            yield finding("tokenizer_changed", _difference(encode(trained_with, text), encode(served.tokenizer, text)))
+            yield finding("tokenizer_changed", difference(encode(trained_with, text), encode(served.tokenizer, text)))
             return
     yield from replaced(served.folder, served.tokenizer, texts)
 
@@ -119,7 +119,7 @@ def replaced(folder: Path, tokenizer: Any, texts: Sequence[str]) -> list[Finding
     for text in texts:
         written, loaded = raw.encode(text, add_special_tokens=False).ids, encode(tokenizer, text)
         if written != loaded:
-            return [finding("tokenizer_changed", f"tokenizer.json against the loaded one: {_difference(written, loaded)}")]
+            return [finding("tokenizer_changed", f"tokenizer.json against the loaded one: {difference(written, loaded)}")]
     return []
 
 
@@ -157,7 +157,7 @@ def _token_faults(case: Case, expected: Row, tokenizer: Any, turn: Turn) -> list
     if ids == wanted[: len(ids)]:
         kind: Kind = "end_missing" if len(ids) >= len(wanted) - len(encode(tokenizer, turn.closing)) else "truncated"
         return [(kind, f"{len(ids):,} of {len(wanted):,} tokens")]
-    where = _difference(ids, wanted)
+    where = difference(ids, wanted)
     if tokenizer.bos_token_id is not None and ids[:2] == [tokenizer.bos_token_id] * 2:
         return [("bos_doubled", tokenizer.bos_token)]
     text, wanted_text = tokenizer.decode(ids), tokenizer.decode(wanted)
@@ -171,11 +171,6 @@ def _token_faults(case: Case, expected: Row, tokenizer: Any, turn: Turn) -> list
     if turn.end_id not in ids[expected.learned.index(True) :]:
         return [("end_missing", where)]
     return [("text_differs", where)]
-
-
-def _difference(got: Sequence[int], wanted: Sequence[int]) -> str:
-    at = next((n for n, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted)))
-    return f"from token {at}: {list(got[at : at + 4])} instead of {list(wanted[at : at + 4])}"
 
 
 def _short(text: str) -> str:

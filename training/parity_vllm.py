@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from curation.records import Message
-from training.findings import Kind
+from training.findings import Kind, difference
 from training.rendering import Row
 
 
@@ -28,5 +28,4 @@ def vllm_differs(conversations: Sequence[tuple[Sequence[Message], Row]], folder:
             tokenizer.apply_chat_template(list(messages[:-1]), add_generation_prompt=True, tokenize=True, return_dict=False)
         )
         if prompt != asked:
-            at = next((n for n, (a, b) in enumerate(zip(prompt, asked, strict=False)) if a != b), min(len(prompt), len(asked)))
-            yield "vllm_differs", f"from token {at}: {prompt[at : at + 4]} instead of {asked[at : at + 4]}"
+            yield "vllm_differs", difference(prompt, asked)

@@ -23,12 +23,12 @@ def verdicts_against(
     completions: Sequence[Completion], against: Sequence[str | None], domains: Sequence[str], columns: dict[str, Any]
 ) -> list[Verdict]:
     """Verdicts in order; TRL's table of completions, where it is asked for, gets what was found and why."""
-    verdicts = list(verify_all(zip(against, texts(completions, columns), domains, strict=True)))
+    found = list(verify_all(zip(against, texts(completions, columns), domains, strict=True)))
     log_extra: LogExtra | None = columns.get("log_extra")
     if log_extra:
-        log_extra("extracted", [v.extracted for v in verdicts])
-        log_extra("verdict", [f"{v.outcome}: {v.why}" for v in verdicts])
-    return verdicts
+        log_extra("extracted", [v.extracted for v in found])
+        log_extra("verdict", [f"{v.outcome}: {v.why}" for v in found])
+    return found
 
 
 def point(verdict: Verdict) -> float | None:

@@ -33,9 +33,8 @@ def countdown_reward(completions: Sequence[Completion], **columns: Any) -> list[
     The formula of TinyZero (verl/utils/reward_score/countdown.py). The gold is column `answer` or `solution`, or the columns
     `nums` (or `numbers`) and `target` of Countdown-Tasks-3to4.
     """
-    verdicts = verdicts_against(completions, _countdown_golds(columns), ["countdown"] * len(completions), columns)
-    tried = [point(v) if v.outcome != "incorrect" or v.why == "no_answer" else ATTEMPTED for v in verdicts]
-    return tried
+    found = verdicts_against(completions, _countdown_golds(columns), ["countdown"] * len(completions), columns)
+    return [point(v) if v.outcome != "incorrect" or v.why == "no_answer" else ATTEMPTED for v in found]
 
 
 def code_reward(completions: Sequence[Completion], **columns: Any) -> list[float | None]:
