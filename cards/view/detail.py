@@ -41,7 +41,7 @@ def row(view: Rows, row_id: str) -> dict[str, Any] | None:
     verdict = _verdict(view, light) if is_trace else None
     return {
         "row": {name: light[name] for name in light if name not in ("file", "row", "problem")},
-        "problem": _problem(view, light["problem_id"]) if is_trace else stored,
+        "problem": _problem(view, light) if is_trace else stored,
         "trace": stored if is_trace else None,
         "verdict": verdict,
         "example": _example(view, row_id) if light["fate"] == IN_THE_SET else None,
@@ -55,9 +55,12 @@ def _one(frame: pl.LazyFrame) -> dict[str, Any] | None:
     return rows[0] if rows else None
 
 
-def _problem(view: Rows, problem_id: str) -> dict[str, Any] | None:
-    for place in (view.run / "problems" / "*.parquet", view.run / "rejected" / "problems.parquet"):
-        if found := _one(pl.scan_parquet(place).filter(pl.col("id") == problem_id)):
+def _problem(view: Rows, light: dict[str, Any]) -> dict[str, Any] | None:
+    # problems/ has the same shards as traces/; a trace that is only among the rejected may answer a problem of any.
+    shard = view.run / "problems" / view.files[light["file"]].name
+    places = [shard] if shard.is_file() else [view.run / "problems" / "*.parquet", view.run / "rejected" / "problems.parquet"]
+    for place in places:
+        if found := _one(pl.scan_parquet(place).filter(pl.col("id") == light["problem_id"])):
             return found
     return None
 

@@ -73,14 +73,17 @@ def _traces(run: Path, files: list[Path]) -> tuple[pl.DataFrame, str]:
     characters = pl.col("reasoning").str.len_chars().fill_null(0) + pl.col("answer_text").str.len_chars()
     measures = [characters.cast(pl.Int64).alias("characters"), pl.col("completion_tokens").alias("tokens")]
 
-    def light(file: int, *more: str) -> pl.DataFrame:
-        found = pl.scan_parquet(files[file], row_index_name="row").select("row", *columns, *measures, *more)
-        return found.collect(engine="streaming").with_columns(file=pl.lit(file, pl.Int32))
+    def scanned(file: int) -> pl.LazyFrame:
+        return pl.scan_parquet(files[file], row_index_name="row").with_columns(file=pl.lit(file, pl.Int32))
 
-    held = pl.concat([light(n) for n in range(len(files) - 2)])
-    dropped = light(len(files) - 2, "step", "reason", "detail")
-    # Traces that a replay could not use are nowhere but among the rejected.
-    every = pl.concat([held, dropped.join(held, on="id", how="anti").drop("step", "reason", "detail")])
+    light = [scanned(n).select("row", *columns, *measures, "file") for n in range(len(files) - 2)]
+    held = pl.concat(pl.collect_all(light, engine="streaming"))
+    dropped = scanned(len(files) - 2).select("row", *columns, "step", "reason", "detail", "file").collect()
+    # Traces that a replay could not use are nowhere but among the rejected; the texts of the others need no second reading.
+    loose = dropped.join(held, on="id", how="anti", maintain_order="left").drop("step", "reason", "detail")
+    first, last = (loose["row"][0], loose["row"][-1]) if loose.height else (0, -1)
+    measured = scanned(len(files) - 2).slice(first, last + 1 - first).select("row", *measures).collect(engine="streaming")
+    every = pl.concat([held, loose.join(measured, on="row", how="left", maintain_order="left").select(held.columns)])
     judged = pl.scan_parquet(run / "verdicts" / "*.parquet").select("trace_id", "why", "extracted", verdict="outcome")
     joined = every.join(dropped.select("id", "step", "reason", "detail"), on="id", how="left").join(
         judged.collect(), left_on="id", right_on="trace_id", how="left"
