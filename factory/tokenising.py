@@ -68,8 +68,8 @@ def tokenise(
     """Rows in `rows-00000.parquet`, ..., with input_ids and labels, and in `gate.json` a sample of them, the longest too.
 
     A row is left out, with its reason counted, when its verdict in column `outcome` (where there is one) is none of `outcomes`,
-    or it does not end with an answer, is longer than `max_length`, or would teach to stop in the middle. Raises UserError when
-    none is left.
+    or its messages lack a role or a content, do not end with an answer, are longer than `max_length`, or would teach to stop in
+    the middle. Raises UserError when none is left, and for rows without a column `messages`.
     """
     made_by = content_id(student.tokenizer.chat_template, student.turn, student.tokenizer.backend_tokenizer.to_str())
 
@@ -118,6 +118,8 @@ def _case(row: Read, student: Student, max_length: int, outcomes: Sequence[str])
     if (verdict := _verdict(row)) not in outcomes:
         return _reason(verdict)
     messages = _messages(row)
+    if messages is None:
+        return "malformed_messages"
     if len(messages) < 2 or messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
         return "no_answer_turn"
     try:
@@ -142,13 +144,16 @@ def _reason(verdict: str) -> str:
     return verdict if verdict == "no_gold" else f"{verdict}_answer"
 
 
-def _messages(row: Read) -> list[Message]:
-    found = row.get("messages")
-    if not isinstance(found, list):
+def _messages(row: Read) -> list[Message] | None:
+    """The conversation of a row; None where a turn has no role or no content."""
+    if "messages" not in row:
         raise UserError(
             f"the rows have no column messages; they have {', '.join(row)}: wanted a run, or a list of role and content"
         )
-    return [{"role": str(m["role"]), "content": join_thinking(_reasoning(m), str(m["content"] or ""))} for m in found]
+    turns = row["messages"]
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns):
+        return None
+    return [{"role": str(turn["role"]), "content": join_thinking(_reasoning(turn), str(turn["content"] or ""))} for turn in turns]
 
 
 def _reasoning(message: dict[str, Any]) -> str | None:

@@ -32,12 +32,14 @@ def test_rows_that_would_teach_something_wrong_are_left_out_with_their_reasons(t
         *talk("say <|im_end|> twice", "", "long " * 900),
         *talk("5", outcome="incorrect"),
         {"messages": [{"role": "user", "content": "alone"}]},
+        *({"messages": broken} for broken in ("text", [1, 2], [{"content": "?"}, {"role": "assistant", "content": "4"}])),
     ]
     student = open_student(str(tiny), SftSettings(), tmp_path / "served")
     piece = tokenise(tmp_path / "steps", open_examples(str(dataset(tmp_path, rows))), student, 200)
     (line,) = piece.facts["funnel"]
-    assert (line["in"], line["kept"]) == (6, 1)
-    assert line["dropped"] == {"no_answer_turn": 2, "end_inside_answer": 1, "incorrect_answer": 1, "too_long": 1}
+    assert (line["in"], line["kept"]) == (9, 1)
+    dropped = {"malformed_messages": 3, "no_answer_turn": 2}
+    assert line["dropped"] == dropped | {"end_inside_answer": 1, "incorrect_answer": 1, "too_long": 1}
     ids, wanted = pl.read_parquet(piece.folder / "rows-00000.parquet").row(0)
     assert student.tokenizer.decode([i for i, label in zip(ids, wanted, strict=True) if label != -100]).startswith("<think>\na\n")
     assert [i for i, label in zip(ids, wanted, strict=True) if label != -100] == [label for label in wanted if label != -100]
