@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from curation.errors import UserError
+from curation.files import Row as Read
 from curation.files import read_rows, write_table
 from curation.records import Message, Problem, content_id, from_frame
-from curation.sources import Refused, read_problems
+from curation.sources import Refused
 from curation.verify import check_golds, verifier_versions
 from factory.hub_sets import names_file, open_hub_set
 from factory.ledger import count
 from factory.measuring import rates
 from factory.progress import say
 from factory.steps import Facts, Piece, file_digest, once
+from factory.suites import UNREADABLE, Columns, read_questions
 from training.grpo_settings import GrpoSettings
 from training.grpo_stage import Prompt
 from training.parity import Case
@@ -26,7 +28,6 @@ from training.rendering import Row, closes_thought, continuation, encode, prompt
 from training.students import Student
 
 GATED = 200  # prompts that the parity gate looks at
-UNREADABLE = ("no_gold", "unparseable_gold", "too_long")
 # Settings that decide what the prompts are.
 _KEYS = ("system", "prompt", "domain", "prompt_column", "answer_column", "max_prompt_tokens", "min_pass_rate", "max_pass_rate")
 
@@ -69,13 +70,8 @@ def _of_run(folder: Path) -> Questions:
     return Questions(folder.name, digest, json.loads(manifest.read_text("utf-8")), folder, read)
 
 
-def _rows(rows: Any, name: str, settings: GrpoSettings) -> list[Problem | Refused]:
-    columns = {"prompt": settings.prompt_column, "answer": settings.answer_column}
-    try:
-        return list(read_problems(rows, columns, domain=settings.domain, name=name, license="", only={}, without={}))
-    except UserError as error:  # its remedy is the key of a recipe
-        said = str(error).replace("source.columns.prompt", "prompt_column").replace("source.columns.answer", "answer_column")
-        raise UserError(said) from None
+def _rows(rows: Iterable[Read], name: str, settings: GrpoSettings) -> list[Problem | Refused]:
+    return list(read_questions(rows, Columns(settings.prompt_column, settings.answer_column, settings.domain), name))
 
 
 def ask(store: Path, questions: Questions, student: Student, settings: GrpoSettings) -> Piece:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from curation.errors import UserError
-from curation.files import read_rows, read_yaml
+from curation.files import Row, read_rows, read_yaml
 from curation.records import Problem, content_id, from_frame
 from curation.sources import Refused, read_problems
 from curation.verify import check_golds
@@ -18,11 +18,11 @@ from factory.problems import open_source
 from factory.recipe import CONFIGS, HubSource, Source
 from factory.resolving import nearest
 
-UNREADABLE = ("no_gold", "unparseable_gold", "too_long")
+UNREADABLE = ("no_gold", "unparseable_gold", "too_long")  # whys of a gold that nothing can be held against
 
 
 class Columns(NamedTuple):
-    """How the rows of a file are read."""
+    """How the rows of a file are read; None: found by its usual names."""
 
     prompt: str | None
     answer: str | None
@@ -69,9 +69,17 @@ def _of_run(folder: Path) -> Iterable[Problem | Refused]:
 
 
 def _of_file(path: Path, columns: Columns) -> Iterable[Problem | Refused]:
+    return read_questions(read_rows(path), columns, path.name.split(".")[0])
+
+
+def read_questions(rows: Iterable[Row], columns: Columns, name: str) -> Iterator[Problem | Refused]:
+    """The rows of a file or of a data set as problems. Raises UserError for a column that is not there."""
     wanted = {"prompt": columns.prompt, "answer": columns.answer}
-    name = path.name.split(".")[0]
-    return read_problems(read_rows(path), wanted, domain=columns.domain, name=name, license="", only={}, without={})
+    try:
+        yield from read_problems(rows, wanted, domain=columns.domain, name=name, license="", only={}, without={})
+    except UserError as error:  # its remedy is the key of a recipe
+        said = str(error).replace("source.columns.prompt", "prompt_column").replace("source.columns.answer", "answer_column")
+        raise UserError(said) from None
 
 
 def _named(name: str) -> Iterable[Problem | Refused]:

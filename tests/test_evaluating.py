@@ -106,6 +106,8 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     assert "did you mean 'countdown'" in said("hf:m", Path("countdwn"))
     assert "get https" in said("hf:m", Path("livecodebench"))
     assert "input should be 'shortest'" in said("hf:m", questions, "best=luckiest")
+    (tmp_path / "others.jsonl").write_text('{"foo": 1}\n')
+    assert said("hf:m", tmp_path / "others.jsonl").endswith("it has foo: set prompt_column")
     nothing = tmp_path / "nothing.jsonl"
     nothing.write_text('{"problem": "x", "answer": null}\n')
     assert "no question with a gold" in said("hf:m", nothing)
