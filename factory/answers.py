@@ -79,7 +79,9 @@ def _named(row: Row, named: str | None, usual: Sequence[str], path: Path, option
 
 
 def _first(candidates: Sequence[str], names: Sequence[str]) -> str | None:
-    return next((c for c in candidates if c in names), None)
+    """The first candidate that is a name, whatever its case, as for problems (curation.sources)."""
+    lower = {name.lower(): name for name in reversed(names)}
+    return next((lower[c] for c in candidates if c in lower), None)
 
 
 def _answers(rows: Iterator[Row], columns: Columns, *, published: bool) -> Iterator[Answer]:

@@ -109,6 +109,11 @@ def test_columns_of_an_earlier_run_are_replaced_and_that_is_said(tmp_path):
     assert _read(tmp_path / "out.jsonl")[0]["outcome"] == "correct"
 
 
+def test_usual_names_of_columns_are_known_in_any_case(tmp_path):
+    summary = grade_file(_wanted(tmp_path / "in.jsonl", [{"Answer": "1", "Response": "\\boxed{1}"}]), None)
+    assert "1 responses in column 'Response' against golds in 'Answer'" in summary
+
+
 def test_mistakes_are_named_before_anything_is_judged(tmp_path):
     wanted = _wanted(tmp_path / "in.jsonl", [{"a": 1, "answer": "1"}])
     with pytest.raises(UserError, match="no column with a usual name for --response; it has a, answer"):
