@@ -154,7 +154,7 @@ def tried(mode: str, student: Path, puzzles: Path, runs: Path, gpu: str) -> dict
     """One way to sample: what its command did, and what its student learned."""
     out = runs / f"student-{mode}"
     command = [*FACTORY, "grpo", str(puzzles), "--student", str(student), *keys((*RL, *MODES[mode])), "--out", str(out)]
-    return asked([*command, "--runs", str(runs)], runs / f"{mode}.log", CUDA_VISIBLE_DEVICES=gpu) | learned(out)
+    return asked([*command, "--runs", str(runs)], runs / f"grpo-{mode}.log", CUDA_VISIBLE_DEVICES=gpu) | learned(out)
 
 
 def keys(settings: Iterable[str]) -> list[str]:
