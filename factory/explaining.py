@@ -29,6 +29,7 @@ MEANS = {
     "disagreement": "math-verify calls them equal, and their digits differ",
     "timeout": "it did not end in its time and was killed",
     "out_of_memory": "the comparison was stopped at its memory limit",
+    "verifier_error": "the comparison itself failed, which says nothing of the answer",
     "worker_lost": "the process that compared them died",
     "wrong_value": "the expression has another value than the target",
     "wrong_numbers": "the expression does not use the given numbers once each",

@@ -180,8 +180,8 @@ def _label(
 def _refuse_without_origin(recipe: Recipe, how: Label, frame: pl.DataFrame) -> None:
     if how.judge is None and frame.height and not any(_given(meta, how) for meta in frame["meta"]):
         raise UserError(
-            f"labels: no problem has a {how.given or how.name!r} in its columns, and no model is named that gives one: wanted "
-            f"--set labels.{recipe.labels.index(how)}.judge=openai:MODEL@URL, or problems that have it"
+            f"labels: no problem has a {how.given or how.name!r} in its columns, those that source.columns takes left out, and no "
+            f"model gives one: wanted --set labels.{recipe.labels.index(how)}.judge=openai:MODEL@URL, or problems that have it"
         )
 
 

@@ -6,7 +6,6 @@ The pilot's samples are in the store: the build does not buy them again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,7 +62,6 @@ class Prediction(NamedTuple):
     usd: Range | None
     hours: Range
     cut: float  # share of the pilot's answers
-    tokens_per_s: float
     labels: dict[str, Bill]  # of each label that a model is asked for
 
 
@@ -84,11 +82,10 @@ def predict(recipe: Recipe, runs: Path, count: int, workers: int = 1) -> Predict
         asked = from_frame(drawn.filter(pl.Series(tried.inside, dtype=pl.Boolean)), Problem)
         if drawn.height and not asked:
             raise UserError(f"--pilot: none of {drawn.height} problems is inside the windows of the labels: take more of them")
-        meter, began = Meter(price_for(recipe, teacher, NO_LIMIT)), time.monotonic()
+        meter = Meter(price_for(recipe, teacher, NO_LIMIT))
         traces = _sampled(recipe, run.samples, asked, meter, run.folder)
-        seconds = time.monotonic() - began
     problems = round(every.height * len(asked) / max(1, drawn.height))
-    return _with_labels(scale(recipe, problems, traces, meter, seconds), _bills(recipe, every, tried))
+    return _with_labels(scale(recipe, problems, traces, meter), _bills(recipe, every, tried))
 
 
 def _bills(recipe: Recipe, every: pl.DataFrame, tried: labelling.Tried) -> dict[str, Bill]:
@@ -144,7 +141,7 @@ def _sampled(recipe: Recipe, samples: Path, drawn: list[Problem], meter: Meter, 
     return found
 
 
-def scale(recipe: Recipe, problems: int, traces: list[Trace], meter: Meter, seconds: float) -> Prediction:
+def scale(recipe: Recipe, problems: int, traces: list[Trace], meter: Meter) -> Prediction:
     """The prediction for `problems` problems from the traces of a few; order does not matter."""
     values = recipe.sample
     cut = on_cut(values)
@@ -160,7 +157,6 @@ def scale(recipe: Recipe, problems: int, traces: list[Trace], meter: Meter, seco
         usd=bill.usd,
         hours=bill.hours,
         cut=sum(t.finish == "length" for t in traces) / len(traces),
-        tokens_per_s=meter.completion_tokens / seconds if seconds else 0.0,
         labels={},
     )
 
@@ -176,9 +172,8 @@ def _bill(traces: Sequence[Trace], meter: Meter, problems: int, each: int, longe
         for of_one in (lambda t: t.prompt_tokens or 0, _completion_tokens, lambda t: t.seconds or 0.0)
     )
     most, most_prompt = each * longest, float(prompt.max(initial=0.0))
-    again = 1 + meter.lost_tokens / max(
-        1, meter.completion_tokens + meter.prompt_tokens
-    )  # what broke in the pilot will break again
+    # What broke in the pilot will break again.
+    again = 1 + meter.lost_tokens / max(1, meter.completion_tokens + meter.prompt_tokens)
     price = meter.price
     dollars = None if price is None else (prompt * price.input_usd + completion * price.output_usd) / 1e6
     pace = 1 / min(at_a_time, max(1, problems * each)) / 3600

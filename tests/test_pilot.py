@@ -56,7 +56,7 @@ def test_nine_intervals_in_ten_hold_the_truth(count: int, length: Callable[[rand
     for seed in range(100):
         draw = random.Random(seed)
         every = drawn(draw, 1000, length)
-        predicted = scale(asked, 1000, every[:count], Meter(Price(1.0, 10.0, "", "")), 10.0)
+        predicted = scale(asked, 1000, every[:count], Meter(Price(1.0, 10.0, "", "")))
         truth = sum(t.completion_tokens or 0 for t in every) + 1000 * 100
         held += predicted.tokens.low <= truth <= predicted.tokens.high
         low += truth < predicted.tokens.low
@@ -68,7 +68,7 @@ def test_nine_intervals_in_ten_hold_the_truth(count: int, length: Callable[[rand
 def test_a_pilot_of_everything_is_exact() -> None:
     asked = load_recipe("openr1-math")
     traces = drawn(random.Random(0), 40)
-    predicted = scale(asked, 40, traces, Meter(), 10.0)
+    predicted = scale(asked, 40, traces, Meter())
     assert set(predicted.tokens) == {sum(t.completion_tokens or 0 for t in traces) + 4000}
 
 
@@ -76,7 +76,7 @@ def test_what_broke_off_in_the_pilot_is_in_the_price() -> None:
     asked = load_recipe("openr1-math")
     whole, torn = Meter(), Meter(prompt_tokens=500, completion_tokens=1500, lost_tokens=500)
     traces = drawn(random.Random(0), 40)
-    without, with_lost = (scale(asked, 400, traces, meter, 10.0).tokens.middle for meter in (whole, torn))
+    without, with_lost = (scale(asked, 400, traces, meter).tokens.middle for meter in (whole, torn))
     assert with_lost == pytest.approx(1.25 * without)
 
 
@@ -84,7 +84,7 @@ def test_a_server_that_counts_no_tokens_is_priced_by_the_length_of_its_answers()
     counted = drawn(random.Random(0), 40)
     silent = [dataclasses.replace(t, completion_tokens=None, answer_text="word" * (t.completion_tokens or 0)) for t in counted]
     asked = load_recipe("openr1-math")
-    assert scale(asked, 400, silent, Meter(), 10.0).tokens == scale(asked, 400, counted, Meter(), 10.0).tokens
+    assert scale(asked, 400, silent, Meter()).tokens == scale(asked, 400, counted, Meter()).tokens
 
 
 def test_a_pilot_is_sampled_once_and_the_build_does_not_buy_it_again(tmp_path: Path, server: FaultServer) -> None:
