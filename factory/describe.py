@@ -149,14 +149,14 @@ def _funnel_lines(funnel: list[dict[str, Any]], width: int) -> list[str]:
     """Four narrow columns, and the reasons in what is left of the terminal."""
     lines = [f"{'step':<14} {'unit':<9} {'in':>9} {'kept':>9}   dropped"]
     for line in funnel:
-        dropped = (
-            ", ".join(f"{n:,}\u00a0{reason}" for reason, n in line["dropped"].items()) or "-"
-        )  # textwrap keeps the two together
+        # A no-break space: textwrap keeps the two together.
+        dropped = ", ".join(f"{n:,}\u00a0{reason}" for reason, n in line["dropped"].items()) or "-"
         if "rescued" in line:
             dropped += f" (of the kept, {line['rescued']:,} rejected by the rule and accepted by the judge)"
         if "repeated" in line:
             dropped += f" (and {line['repeated']:,} of the kept stand again)"
-        first, *rest = (part.replace("\u00a0", " ") for part in textwrap.wrap(dropped, max(32, min(width, 132) - 47)))
+        parts = textwrap.wrap(dropped, max(32, min(width, 132) - 47), break_long_words=False, break_on_hyphens=False)
+        first, *rest = (part.replace("\u00a0", " ") for part in parts)
         lines.append(f"{line['step']:<14} {line['unit']:<9} {line['in']:>9,} {line['kept']:>9,}   {first}")
         lines += [" " * 47 + more for more in rest]
     return lines

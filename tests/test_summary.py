@@ -43,6 +43,15 @@ def test_reasons_wrap_between_and_not_inside(tmp_path: Path, monkeypatch: pytest
         assert max(map(len, funnel)) <= columns and not [line for line in funnel if line.endswith(tuple("0123456789 "))]
 
 
+def test_a_reason_longer_than_its_column_stays_one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _run(tmp_path)
+    lines = json.loads((run / "funnel.json").read_text())
+    lines[1]["dropped"] = {"undetermined_unproven": 1, "undetermined_unparseable_answer": 1_234}
+    (run / "funnel.json").write_text(json.dumps(lines))
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "1,234 undetermined_unparseable_answer" in run_summary(run)
+
+
 def test_a_dry_run_names_every_change() -> None:
     dry = PushResult("http://hub/datasets/a/b", None, ("README.md",), ("x.parquet",), ("old.parquet",), "factory-1")
     assert push_summary(dry).splitlines()[1:] == [
