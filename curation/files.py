@@ -23,6 +23,7 @@ from curation.errors import UserError
 
 Row = dict[str, Any]
 T = TypeVar("T")
+GROUP_ROWS = 10_000  # of the Parquet files that are written
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet", ".csv")
 
 
@@ -163,7 +164,7 @@ def write_atomic(path: Path, text: str) -> None:
 def write_table(frame: pl.DataFrame, path: Path, level: int = 3) -> None:
     """A Parquet file that Polars, DuckDB, pandas and `datasets` read; the same rows give the same bytes. `level` is zstd's."""
     try:
-        frame.write_parquet(path, compression="zstd", compression_level=level, row_group_size=10_000)
+        frame.write_parquet(path, compression="zstd", compression_level=level, row_group_size=GROUP_ROWS)
     except pl.exceptions.ComputeError as error:
         if found := re.search(r"os error (\d+)", str(error)):  # a full disk, whose errno Polars hides in its text
             raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ import polars as pl
 
 from cards.dataset_card import write_card
 from cards.view.report import write_report
-from curation.files import read_ahead, write_atomic
+from curation.files import GROUP_ROWS, read_ahead, write_atomic
 from curation.records import Problem, Trace, content_id, schema
 from factory.by_source import Published, by_source
+from factory.choosing import with_rows
 from factory.cleaning import PAIRS
 from factory.ledger import Count, total
 from factory.manifest import manifest
@@ -24,6 +26,7 @@ from factory.steps import Facts, Piece, link, once
 
 if TYPE_CHECKING:
     from factory.build import Pieces
+    from factory.one_shard import Judged
 
 _REASONS = {"step": pl.String, "reason": pl.String, "detail": pl.String}
 
@@ -119,7 +122,7 @@ def _rejected(store: Path, pieces: Pieces) -> Piece:
     """Every dropped row of the build in two tables, streamed shard by shard; and the pairs of traces that repeat each other."""
     problems = [p.folder / "rejected.parquet" for p in pieces.cleaning]
     problems += [j.examples.folder / "problems.parquet" for j in pieces.judged]
-    traces = [j.examples.folder / "traces.parquet" for j in pieces.judged]
+    traces: list[Path] = []
     repeated = [file for j in pieces.judged if (file := j.examples.folder / "pairs.parquet").is_file()]
     if pieces.selected:
         problems += sorted(pieces.selected.folder.glob("problems-*.parquet"))
@@ -128,30 +131,37 @@ def _rejected(store: Path, pieces: Pieces) -> Piece:
         traces += sorted(pieces.replay.folder.glob("rejected-*.parquet"))
 
     def work(folder: Path) -> Facts:
-        _concatenate(problems, folder / "problems.parquet", {**schema(Problem), **_REASONS})
-        _concatenate(traces, folder / "traces.parquet", {**schema(Trace), **_REASONS})
+        _write(_row_groups(problems), folder / "problems.parquet", {**schema(Problem), **_REASONS})
+        _write(chain(_unchosen(pieces.judged), _row_groups(traces)), folder / "traces.parquet", {**schema(Trace), **_REASONS})
         if repeated:
-            _concatenate(repeated, folder / "trace_duplicates.parquet", PAIRS)
+            _write(_row_groups(repeated), folder / "trace_duplicates.parquet", PAIRS)
         return {}
 
     return once(store, "rejected", [], [p.digest for p in all_pieces(pieces)], work)
 
 
-def _concatenate(files: Sequence[Path], target: Path, wanted: dict[str, Any]) -> None:
+def _write(tables: Iterator[Any], target: Path, wanted: dict[str, Any]) -> None:
     import pyarrow.parquet as pq
 
-    # One row group at a time through pyarrow: the rejected rows of a big build do not fit in memory, and the order stays. The next
-    # one is read while one is written, which pyarrow does without Python.
+    # One row group at a time: the rejected rows of a big build do not fit in memory, and the order stays. The next one is read
+    # while one is written, for which neither Polars nor pyarrow needs Python.
     arrow = pl.DataFrame(schema=wanted).to_arrow().schema
     with pq.ParquetWriter(target, arrow, compression="zstd") as writer:
-        for rows in read_ahead(_row_groups(files, list(wanted))):
-            writer.write_table(rows.cast(arrow))
+        for rows in read_ahead(tables):
+            writer.write_table(rows.select(arrow.names).cast(arrow))
 
 
-def _row_groups(files: Sequence[Path], columns: list[str]) -> Iterator[Any]:
+def _unchosen(judged: Sequence[Judged]) -> Iterator[Any]:
+    """The traces of all shards that are no examples, as Arrow tables."""
+    for j in judged:
+        rows = with_rows(j.examples.folder / "traces.parquet", j.traces.folder / "traces.parquet")
+        yield from (part.rechunk().to_arrow() for part in rows.iter_slices(GROUP_ROWS))
+
+
+def _row_groups(files: Sequence[Path]) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     for file in files:
         with pq.ParquetFile(file) as source:
             for group in range(source.num_row_groups):
-                yield source.read_row_group(group, columns=columns)
+                yield source.read_row_group(group)

@@ -75,7 +75,7 @@ def choose_shard(store: Path, how: Choose, shard: Shard, traces: Piece, verdicts
         examples = [_example(p, t, of_problem[p.id], judged) for p in problems for t in of_problem[p.id] if why[t.id] is None]
         write_table(_with_texts(examples, found, every), folder / "examples.parquet")
         reasons = [why[t.id] for t in found]
-        _reject(folder / "traces.parquet", every, reasons)
+        write_table(_with_place(reasons), folder / "traces.parquet")
         unsolved = [_problem_reason([why[t.id] for t in of_problem[p.id]]) for p in problems]
         _reject(folder / "problems.parquet", pl.read_parquet(shard.problems), unsolved)
         rescued = sum(is_correct(row) and row["outcome"] != "correct" for row in judged.values())
@@ -220,9 +220,20 @@ def _problem_reason(reasons: Sequence[Why | None]) -> Why | None:
     return "solve", {"choose": "no_trace_chosen", "verify": "no_correct_trace", "sound": "no_sound_trace"}[last], ""
 
 
+def _with_place(reasons: Sequence[Why | None]) -> pl.DataFrame:
+    """The rows that have a reason, by their place in a table."""
+    rows = [(place, *why) for place, why in enumerate(reasons) if why]
+    return pl.DataFrame(rows, schema={"place": pl.Int64, "step": pl.String, "reason": pl.String, "detail": pl.String}, orient="row")
+
+
+def with_rows(reasons: Path, rows: Path) -> pl.DataFrame:
+    """The rows of a table that a file of reasons tells the places of, with their reasons: no text is stored twice."""
+    why = pl.read_parquet(reasons)
+    return pl.read_parquet(rows)[why["place"]].hstack(why.drop("place"))
+
+
 def _reject(path: Path, rows: pl.DataFrame, reasons: Sequence[Why | None]) -> None:
     """Write the rows of a table that have a reason, with it."""
-    filled = [why or (None, None, None) for why in reasons]
-    columns = [pl.Series(name, [f[at] for f in filled], pl.String) for at, name in enumerate(("step", "reason", "detail"))]
+    why = _with_place(reasons)
     # Read once, when the rejected rows of all shards come together: packed lightly.
-    write_table(rows.with_columns(columns).filter(pl.col("reason").is_not_null()), path, level=1)
+    write_table(rows[why["place"]].hstack(why.drop("place")), path, level=1)
