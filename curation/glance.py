@@ -20,10 +20,12 @@ from curation.shingles import BASE
 RUN = 20  # words; open-r1's repetition penalty counts runs too (rewards.py), Demystifying Long CoT has 40 tokens
 LINE_CHARACTERS = 20  # shorter lines repeat by nature: \\[, "So", a sum's next step (Gopher, 2112.11446, table A1)
 STRETCH = 200  # characters; that many alike, letters or digits, are no text
+DIVIDERS = frozenset(" \n\t-=_*.#~|&+")  # and of these it may well be
 _POWERS = {n: np.uint64(pow(BASE, n, 2**64)) for n in (1, 2, 4, 8, 16)}  # of the polynomial hash of runs
 _AT_ONCE = 1 << 18  # characters: some arrays fit into a core's cache, and calls of numpy cost little beside the work
 _MOST_TEXTS = 1 << 11  # at once: their numbers take the upper 12 bits of a key
 _EVERY = STRETCH // 4 - 2  # bytes, a multiple of 2, 3 and 4: four bytes so far apart are alike in a stretch of any one character
+_NO_DIVIDER = np.array([chr(code) not in DIVIDERS for code in range(256)])
 
 
 def _pairs(ends: Iterable[bytes]) -> npt.NDArray[np.bool_]:
@@ -57,7 +59,7 @@ class Glance(NamedTuple):
     runs: float  # no less than the share of runs of 20 words that stood before, in [0, 1]
     lines: float  # no less than the share of the characters of lines that stood before, in [0, 1]
     marks: bool  # False: there is no special token, no U+FFFD and no U+0000
-    stretch: bool  # False: nowhere does one character stand 200 times
+    stretch: bool  # False: nowhere does one character, that divides nothing, stand 200 times
 
 
 UNREAD = Glance(words=0, runs=1.0, lines=1.0, marks=True, stretch=True)  # of a text that was not glanced at
@@ -183,6 +185,6 @@ def _marks(data: Bytes) -> Places:
 def _stretches(data: Bytes) -> Places:
     """Places in what may be a stretch of one character, of one to four bytes: four bytes in a row of some that are looked at."""
     some = data[::_EVERY]
-    alike = some[1:] == some[:-1]
+    alike = (some[1:] == some[:-1]) & _NO_DIVIDER[some[1:]]
     found: Places = (alike[2:] & alike[1:-1] & alike[:-2]).nonzero()[0] * _EVERY
     return found

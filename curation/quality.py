@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curation.glance import LINE_CHARACTERS, RUN, STRETCH, UNREAD, Glance, run_hashes
+from curation.glance import DIVIDERS, LINE_CHARACTERS, RUN, STRETCH, UNREAD, Glance, run_hashes
 
 _MAX_REPEATED = 0.5  # share of runs, or of characters in lines, that stood before; a solution stated twice is just under
 _MAX_REPEATED_LONG = 0.25  # share of runs, in a text of _LONG_WORDS or more
@@ -42,7 +42,6 @@ _SPECIAL = re.compile(
 )
 _SPECIAL_STARTS = ("<|", "<｜", "_of_turn>", "INST]", "SYS>")  # looked for first, which is ten times as fast
 _THINK_TAG = re.compile(r"</?think>")
-_DIVIDERS = frozenset(" \n\t-=_*.#~|&+")
 
 
 def trace_fault(
@@ -124,14 +123,14 @@ def _one_character(text: str) -> bool:
     if not any(map(operator.eq, text[::STRETCH], text[STRETCH - 1 :: STRETCH])):
         return False
     ends = enumerate(zip(text[::STRETCH], text[STRETCH - 1 :: STRETCH], strict=False))
-    alike = (number * STRETCH for number, (first, last) in ends if first == last and first not in _DIVIDERS)
+    alike = (number * STRETCH for number, (first, last) in ends if first == last and first not in DIVIDERS)
     return any(len(set(text[at : at + STRETCH])) == 1 for at in alike)
 
 
 def _units(text: str) -> list[str]:
     """Words, or characters where hardly anything is divided by spaces (Chinese, one endless formula)."""
     found = text.split()
-    return found if len(text) < _WORD_CHARACTERS * len(found) else [character for character in text if character not in _DIVIDERS]
+    return found if len(text) < _WORD_CHARACTERS * len(found) else [character for character in text if character not in DIVIDERS]
 
 
 class Runs(NamedTuple):
