@@ -15,7 +15,7 @@ from cards.dataset_card import HAND_OPEN, keep_hand_written, render
 from cards.licenses import clashes
 from cards.model_card import TRAINING_MANIFEST, render_model_card
 from cards.public import public_json
-from cards.run_facts import read_json
+from cards.run_facts import read_json, whole
 from cards.training_sections import training_licenses, training_teachers
 from curation.errors import UserError
 
@@ -67,7 +67,9 @@ def parcel(folder: Path, allow_license_clash: bool) -> Parcel:
     manifest = _finished(folder)
     teachers = pl.scan_parquet(folder / "dataset" / "*.parquet").select(pl.col("teacher").cast(pl.String).unique())
     licenses = [s["license"] for s in manifest["sources"]]
-    recorded = _clash(folder, licenses, teachers.collect()["teacher"].to_list(), allow_license_clash)
+    with whole(folder):
+        named = teachers.collect()["teacher"].to_list()
+    recorded = _clash(folder, licenses, named, allow_license_clash)
     files = _local_files(folder, manifest, recorded)
     return Parcel("dataset", files, files["manifest.json"].sha256[:16])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,6 +78,18 @@ def read_facts(run: Path) -> RunFacts:
         else _one(rows.select(pl.col("problem_id").filter(pl.col("problem_id").is_in(matches["problem_id"].implode())).n_unique())),
         _difficulty(run / "difficulty.parquet"),
     )
+
+
+@contextlib.contextmanager
+def whole(*runs: Path) -> Iterator[None]:
+    """Raises UserError where a table of a finished run is missing or damaged, as in half a copy of it."""
+    try:
+        yield
+    except (FileNotFoundError, pl.exceptions.ComputeError) as error:
+        if "parquet" not in str(error):
+            raise
+        said = str(error).partition("\n")[0]
+        raise UserError(f"{' or '.join(map(str, runs))} is not whole ({said}): copy it again, or build it again") from None
 
 
 def read_json(run: Path, name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from cards.run_facts import read_json
+from cards.run_facts import read_json, whole
 
 # Which groups of recipe keys decide what a step does; a step of `select` is named after its rule.
 _DECIDES = {
@@ -91,10 +91,14 @@ class _Side(NamedTuple):
 
 def compare_runs(one: Path, other: Path) -> Difference:
     """What changed from run `one` to run `other`. Raises UserError for a folder that is no finished run."""
-    before, after = _side(one), _side(other)
+    with whole(one, other):
+        return _difference(_side(one), _side(other))
+
+
+def _difference(before: _Side, after: _Side) -> Difference:
     settings = list(_changes(before.recipe, after.recipe))
     return Difference(
-        (one.resolve().name, other.resolve().name),
+        (before.folder.resolve().name, after.folder.resolve().name),
         settings,
         list(_versions(before.manifest, after.manifest)),
         [Change(s, before.funnel.get(s), after.funnel.get(s)) for s in dict.fromkeys([*before.funnel, *after.funnel])],

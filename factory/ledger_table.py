@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cards.run_facts import read_json
+from cards.run_facts import read_json, whole
 from curation.errors import UserError
 
 _PROBLEM = ("id", "source", "source_id")
@@ -26,6 +26,17 @@ def write_ledger(run: Path, target: Path) -> int:
     read_json(run, "manifest.json")
     if target.suffix not in (".parquet", ".csv"):
         raise UserError(f"the ledger's table is .parquet or .csv, got {target.name!r}")
+    with whole(run):
+        table = _table(run)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.suffix == ".csv":
+        table.write_csv(target)
+    else:
+        table.write_parquet(target, compression="zstd")
+    return table.height
+
+
+def _table(run: Path) -> pl.DataFrame:
     problems = _problems(run)
     source = problems.select(problem_id="id", source="source", source_id="source_id").unique("problem_id", maintain_order=True)
     traces = _traces(run).join(source, on="problem_id", how="left", maintain_order="left")
@@ -38,13 +49,7 @@ def write_ledger(run: Path, target: Path) -> int:
     )
     state = pl.when(pl.col("step").is_null()).then(pl.lit("kept")).otherwise(pl.lit("dropped"))
     first = ("unit", "id", "problem_id", "source", "source_id", *_TRACE[2:], *_VERDICT)
-    table = rows.with_columns(state=state).select(*first, "state", *_END, "example_id").collect()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.suffix == ".csv":
-        table.write_csv(target)
-    else:
-        table.write_parquet(target, compression="zstd")
-    return table.height
+    return rows.with_columns(state=state).select(*first, "state", *_END, "example_id").collect()
 
 
 def _problems(run: Path) -> pl.LazyFrame:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from cards.run_facts import read_json
+from cards.run_facts import read_json, whole
 from curation.errors import UserError
 
 _CLEANING = ("read", "duplicates", "decontaminate", "check gold")
@@ -26,10 +26,11 @@ def row_history(run: Path, row_id: str) -> str:
     that is not in it.
     """
     manifest = read_json(run, "manifest.json")
-    problem_id, trace_id = _resolve(run, row_id)
-    unmatched = [f"problem    none: trace {trace_id} found no problem here"]
-    asked = list(_problem(run, problem_id, _origin(manifest))) if problem_id else unmatched
-    return "\n".join([*asked, *_traces(run, problem_id, trace_id), *_examples(run, problem_id, trace_id)])
+    with whole(run):
+        problem_id, trace_id = _resolve(run, row_id)
+        unmatched = [f"problem    none: trace {trace_id} found no problem here"]
+        asked = list(_problem(run, problem_id, _origin(manifest))) if problem_id else unmatched
+        return "\n".join([*asked, *_traces(run, problem_id, trace_id), *_examples(run, problem_id, trace_id)])
 
 
 def _rows(run: Path, pattern: str, condition: pl.Expr) -> list[dict[str, Any]]:

@@ -1,15 +1,20 @@
 """The history of a row and the difference of two runs, over real builds."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from cards.parcel import parcel
+from cards.view.server import open_page
 from curation.errors import UserError
 from factory.build import build
-from factory.diff import causes
+from factory.diff import causes, compare_runs
 from factory.diff_shown import diff_runs
+from factory.ledger_table import write_ledger
 from factory.lineage import row_history
 from factory.recipe import Changes, load_recipe
 
@@ -165,3 +170,26 @@ def test_a_selection_over_other_files_names_the_files(tmp_path: Path) -> None:
 
 def _further_trace(problem: dict[str, str]) -> dict[str, str]:
     return {"question": problem["problem"], "model": "good", "response": "<think>\nhm\n</think>\n\n\\boxed{2}"}
+
+
+READERS: list[tuple[str, Callable[[Path, str], object]]] = [
+    ("rejected/problems.parquet", row_history),
+    ("dataset/train-00000-of-00001.parquet", row_history),
+    ("rejected/traces.parquet", lambda run, _: write_ledger(run, run / "ledger.csv")),
+    ("dataset/train-00000-of-00001.parquet", lambda run, _: compare_runs(run, run)),
+    ("rejected/problems.parquet", lambda run, _: open_page(run)),
+    ("dataset/train-00000-of-00001.parquet", lambda run, _: parcel(run, False)),
+]
+
+
+def test_half_a_copy_of_a_run_is_told_by_all_who_read_it(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    row = pl.read_parquet(run / "problems" / "*.parquet")["id"][0]
+    for number, (table, read) in enumerate(READERS):
+        copy = Path(shutil.copytree(run, tmp_path / f"copy-{number}"))
+        (copy / table).write_bytes(b"PAR1 and no more of it")
+        with pytest.raises(UserError, match=rf"copy-{number} is not whole \(.*: copy it again"):
+            read(copy, row)
+    (copy / table).unlink()
+    with pytest.raises(UserError, match="is not whole"):
+        parcel(copy, False)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from cards.run_facts import whole
 from cards.view.pipeline_page import is_pipeline, pipeline_watcher
 from cards.view.replies import HEADERS, Answer, Reply, file_reply, text_reply
 from cards.view.rows import open_rows
@@ -56,8 +57,9 @@ def open_page(folder: Path) -> Opened:
         return Opened("training.html", training_answers(watcher(folder)), f"training in {folder}")
     if (folder / "config.json").is_file():
         raise UserError(f"{folder} is a model without a record of its training: view shows what distill, grpo, build and run leave")
-    view = open_rows(folder)
-    return Opened("index.html", run_answers(view), f"{view.rows.height:,} rows of {folder}")
+    with whole(folder):
+        view = open_rows(folder)
+        return Opened("index.html", run_answers(view), f"{view.rows.height:,} rows of {folder}")
 
 
 def make_server(opened: Opened, port: int = 0) -> ThreadingHTTPServer:
