@@ -3,8 +3,8 @@
 A server is upstream vLLM's, on a GPU of its own, started so that TRL 1.16 can send it weights and read its probabilities:
     VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --weight-transfer-config '{"backend":"nccl"}' --logprobs-mode processed_logprobs \\
         --max-logprobs -1
-MODEL is the student, or any of its shape: the student's weights are sent before the first rollout, and after every step that changes
-them. vLLM 0.25.1 warns at each that RotaryEmbedding and a tied ParallelLMHead "Failed to load weights": neither has any of its own.
+MODEL is the student, or any of its shape: the student's weights are sent before every rollout, the first one too. vLLM 0.25.1 warns
+each time that RotaryEmbedding and a tied ParallelLMHead "Failed to load weights": neither has any of its own.
 It keeps half a GiB of its GPU for each stage or training that ever connected, so leave it some beside --gpu-memory-utilization.
 """
 

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/grpo_modes.py --out tests/benchmarks/results/grpo_modes.json
 
-Needs one GPU, and a second one for vLLM as a server. A mode works where its command ends well, the weights reach vLLM after every
-step (`mismatch`, nats a token between student and vLLM, stays small while the student changes) and the reward rises: the puzzles
+Needs one GPU, and a second one for vLLM as a server. A mode works where its command ends well, the weights reach vLLM before every
+rollout (`mismatch`, nats a token between student and vLLM, stays small while the student changes) and the reward rises: the puzzles
 are the same in every epoch of four rollouts, so the means of epochs can be compared. The server is started with the student as it
 was before its cold start: what answers puzzles there can only have come from the trainer. Colocated modes have a GPU each.
 """
