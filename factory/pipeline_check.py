@@ -160,7 +160,7 @@ def _no_packages(stage: Stage) -> Iterator[str]:
     packages = {"make": ("torch", "transformers"), "distill": TRAINED_WITH, "grpo": TRAINED_WITH}.get(stage.does, ())
     lacking = [name for name in packages if importlib.util.find_spec(name) is None]
     if lacking:
-        yield f"needs {' and '.join(lacking)}, not installed here: pip install 'cot-factory[train]'"
+        yield f"lacks {', '.join(lacking)}: pip install 'cot-factory[train]'"
 
 
 def _no_vllm(spec: str) -> Iterator[str]:

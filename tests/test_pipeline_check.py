@@ -71,7 +71,7 @@ def test_what_a_training_needs_is_asked_for_before_the_samples_are_bought(tmp_pa
     made = {"name": "start", "does": "make"}
     asked = loaded(tmp_path, BUILD, made, {"name": "rl", "does": "grpo", "data": "@puzzles", "student": "@start"})
     (found,) = obstacles(asked, set())
-    assert found == "stages start, rl: needs torch, not installed here: pip install 'cot-factory[train]'"
+    assert found == "stages start, rl: lacks torch: pip install 'cot-factory[train]'"
 
 
 def test_what_is_done_is_not_looked_at(tmp_path: Path) -> None:
