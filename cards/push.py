@@ -11,7 +11,9 @@ does, and each call below first looks at what is already there, so that a repeti
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -74,7 +76,7 @@ def push(
     goes on where it stopped.
     """
     from huggingface_hub import HfApi, get_token
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils._validators import validate_repo_id
 
     try:
@@ -87,8 +89,17 @@ def push(
         raise UserError("no Hugging Face token: run `hf auth login` or set HF_TOKEN to a token with write access")
     set_client_timeout()
     api = HfApi(endpoint=endpoint, token=token, library_name="cot-factory")
-    try:
+    with _refusals(api, repo):
         return _push(api, folder, repo, local, private, dry_run)
+
+
+@contextlib.contextmanager
+def _refusals(api: HfApi, repo: str) -> Iterator[None]:
+    """Raises UserError for what the Hub refuses, and where it cannot be reached."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
     except (HfHubHTTPError, httpx.TransportError, RuntimeError) as error:
         # The upload of one file wraps what went wrong in a RuntimeError.
         cause = error.__cause__ if type(error) is RuntimeError else error

@@ -79,10 +79,8 @@ def evaluate(
     result = _result(asked, wanted, identity, questions)
     if wanted.best and wanted.samples > 1:
         result["scores"][f"best@{wanted.samples}"] = {"by": wanted.best, **_best(wanted, questions, traces)}
-    path = (
-        out
-        or runs / "evals" / f"{_stem(known.name)}-{asked.name}-{content_id(identity, asked.digest, wanted.model_dump())[:8]}.json"
-    )
+    key = content_id(identity, asked.digest, wanted.model_dump())[:8]
+    path = out or runs / "evals" / f"{_stem(known.name)}-{asked.name}-{key}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_table(_table(asked.problems, traces, verdicts), path.with_suffix(".parquet"))
     write_atomic(path, json.dumps(result, indent=1, ensure_ascii=False) + "\n")

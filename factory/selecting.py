@@ -38,6 +38,15 @@ class Dropped(NamedTuple):
     detail: str
 
 
+class Applied(NamedTuple):
+    """What all rules leave of the examples, told by their rows in the table."""
+
+    times: Counter[int]  # how often each row stands among what is left
+    why: dict[int, Dropped]
+    lines: list[dict[str, Any]]  # of the funnel
+    states: list[dict[str, Any]]  # of each rule: what is needed to repeat it
+
+
 def select(store: Path, rules: Sequence[Select], judged: Sequence[Judged], difficulty: Piece) -> Piece:
     """What the rules leave: `examples-<shard>.parquet`, and what they take away: `traces.parquet`, `problems.parquet`.
 
@@ -52,31 +61,35 @@ def select(store: Path, rules: Sequence[Select], judged: Sequence[Judged], diffi
 
     def work(folder: Path) -> Facts:
         every = example_table([j.examples.folder / "examples.parquet" for j in judged], rules)
-        left = every
-        why: dict[int, Dropped] = {}
-        lines: list[dict[str, Any]] = []
-        states: list[dict[str, Any]] = []
-        for number, rule in enumerate(rules):
-            name = rule.rule if [r.rule for r in rules[:number]].count(rule.rule) == 0 else f"{rule.rule} {number + 1}"
-            done = apply(rule, left, difficulty)
-            lines += _lines(name, done)
-            states.append(done.state | {"settings": settings[number]})
-            said = zip(left["row"], done.reasons, done.details, strict=True)
-            why |= {row: Dropped(f"select {name}", reason, detail) for row, reason, detail in said if reason}
-            left = left[done.taken]
-        times = Counter(left["row"].to_list())
+        done = _applied(rules, every, difficulty)
         with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
-            write = partial(_write, folder, times=times, why=why)
+            write = partial(_write, folder, times=done.times, why=done.why)
             examples = list(pool.map(write, judged, _by_shard(every, len(judged))))
+        states = [state | {"settings": how} for state, how in zip(done.states, settings, strict=True)]
         (folder / "selection.json").write_text(json.dumps(states, indent=1, ensure_ascii=False) + "\n", "utf-8")
         return {
-            "funnel": lines,
+            "funnel": done.lines,
             "examples": examples,
             "embeddings": [one for model in models for one in model.get("embeddings", [])],
         }
 
     inputs = [*(j.examples.digest for j in judged), difficulty.digest]
     return once(store, "select", settings, inputs, work)
+
+
+def _applied(rules: Sequence[Select], every: pl.DataFrame, difficulty: Piece) -> Applied:
+    left, why = every, dict[int, Dropped]()
+    lines: list[dict[str, Any]] = []
+    states: list[dict[str, Any]] = []
+    for number, rule in enumerate(rules):
+        name = rule.rule if rule.rule not in [r.rule for r in rules[:number]] else f"{rule.rule} {number + 1}"
+        done = apply(rule, left, difficulty)
+        lines += _lines(name, done)
+        states.append(done.state)
+        said = zip(left["row"], done.reasons, done.details, strict=True)
+        why |= {row: Dropped(f"select {name}", reason, detail) for row, reason, detail in said if reason}
+        left = left[done.taken]
+    return Applied(Counter(left["row"].to_list()), why, lines, states)
 
 
 def _lines(name: str, done: Selection) -> list[dict[str, Any]]:
