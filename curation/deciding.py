@@ -161,6 +161,8 @@ def same_question(one: str, other: str, *, golds_agree: bool) -> bool:
     for them, where one swaps words that both hold ("how many boys" for "how many girls" of a class of boys and girls).
     """
     mine, theirs = _differing(*_unlike(_spelled(one), _spelled(other)))
+    if mine == theirs:  # spaces and punctuation apart
+        return golds_agree or _same_sentences(one, other, _meanings)
     if deciding(mine) != deciding(theirs) and not _same_sentences(one, other, _placed):
         return False
     lost, gained = _apart(_meanings(mine), _meanings(theirs))
@@ -268,7 +270,7 @@ def _names(words: Collection[str], text: str) -> bool:
 
 
 def _formulas(text: str) -> list[str]:
-    if "\\" in text:
+    if "\\(" in text or "\\)" in text or "\\$" in text:
         text = text.replace("\\$", " ").replace("\\(", "$").replace("\\)", "$")
     return _MATH.findall(text) if "$" in text else []
 

@@ -10,6 +10,7 @@ thousand twins of one template never become candidates.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import NamedTuple
 
@@ -201,11 +202,13 @@ def _candidates(found: Rows, rows: I64, how: Plan, workers: int) -> I64:
     together = mix(found.deciding[rows])
     keys = bands(found, rows, how, workers)
     codes, more = np.zeros(0, np.int64), [np.zeros(0, np.int64)]
-    for band in range(how.bands):
-        one, other = _bucket_pairs(mix(keys[:, band] + together))
-        more.append((one * len(rows) + other)[one != other])
-        if band == how.bands - 1 or sum(map(len, more)) > _CODES_AT_ONCE:
-            codes, more = np.unique(np.concatenate([codes, *more])), []
+    with ThreadPoolExecutor(workers) as pool:  # sorting needs no Python
+        for first in range(0, how.bands, workers):
+            found = pool.map(lambda band: _bucket_pairs(mix(band + together)), keys.T[first : first + workers])
+            more += [(one * len(rows) + other)[one != other] for one, other in found]
+            if sum(map(len, more)) > _CODES_AT_ONCE:
+                codes, more = np.unique(np.concatenate([codes, *more])), []
+    codes = np.unique(np.concatenate([codes, *more]))
     pairs: I64 = rows[np.stack(np.divmod(codes, max(len(rows), 1)), axis=1)]
     return pairs
 
@@ -255,4 +258,7 @@ def _components(equal: I64, close: I64, answers: I64, confirm: Callable[[I64], B
     for pairs in (close[nearest], close[~nearest]):
         apart = pairs[np.array([root(one) != root(other) for one, other in pairs.tolist()], np.bool_)]
         link(apart[confirm(apart)])
-    return np.array([root(row) for row in range(len(parent))], np.int64)
+    roots = np.array(parent, np.int64)
+    while not np.array_equal(roots, further := roots[roots]):
+        roots = further
+    return roots
