@@ -204,8 +204,8 @@ def _candidates(found: Rows, rows: I64, how: Plan, workers: int) -> I64:
     codes, more = np.zeros(0, np.int64), [np.zeros(0, np.int64)]
     with ThreadPoolExecutor(workers) as pool:  # sorting needs no Python
         for first in range(0, how.bands, workers):
-            found = pool.map(lambda band: _bucket_pairs(mix(band + together)), keys.T[first : first + workers])
-            more += [(one * len(rows) + other)[one != other] for one, other in found]
+            pairs_of = pool.map(lambda band: _bucket_pairs(mix(band + together)), keys.T[first : first + workers])
+            more += [(one * len(rows) + other)[one != other] for one, other in pairs_of]
             if sum(map(len, more)) > _CODES_AT_ONCE:
                 codes, more = np.unique(np.concatenate([codes, *more])), []
     codes = np.unique(np.concatenate([codes, *more]))
