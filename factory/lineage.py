@@ -15,7 +15,7 @@ import polars as pl
 from cards.run_facts import read_json, whole
 from curation.errors import UserError
 
-_CLEANING = ("read", "duplicates", "decontaminate", "check gold")
+_CLEANING = ("read", "duplicates", "decontaminate", "check gold", "labels")
 _SHOWN = 300  # characters of a text
 
 
@@ -71,13 +71,32 @@ def _problem(run: Path, problem_id: str, origin: str) -> Iterator[str]:
     if copies:
         yield f"{'':<14} {len(copies):,} more rows of the source are the same"
     labels = _rows(run, "labels.parquet", pl.col("problem_id") == problem_id)
-    for step in (*_CLEANING, *(["labels"] if labels else [])):
+    yield from _cleaned(dropped, labels)
+    yield from _likenesses(run, problem_id)
+    for rate in _rows(run, "difficulty.parquet", pl.col("problem_id") == problem_id):
+        yield f"pass rate      {rate['model']}: {rate['correct']} of {rate['judged']}, {rate['low']:.2f} to {rate['high']:.2f}"
+    for step, why in dropped.items():
+        if step not in _CLEANING:
+            yield _dropped(step, why)
+
+
+def _cleaned(dropped: dict[str, dict[str, Any]], labels: list[dict[str, Any]]) -> Iterator[str]:
+    """The steps before sampling, up to the one that dropped it, and its labels."""
+    for step in _CLEANING if labels else _CLEANING[:-1]:
         if step in dropped:
-            yield f"{step:<14} dropped: {dropped[step]['reason']} {dropped[step]['detail']}".rstrip()
+            yield _dropped(step, dropped[step])
             break
         yield f"{step:<14} kept"
     for label in labels:
         yield f"{'':<14} {label['name']}: {label['label'] or 'undetermined'} ({label['origin']})"
+
+
+def _dropped(step: str, why: dict[str, Any]) -> str:
+    return f"{step:<14} dropped: {why['reason']} {why['detail']}".rstrip()
+
+
+def _likenesses(run: Path, problem_id: str) -> Iterator[str]:
+    """The problems that it repeats or stands for, and the benchmark questions that it is like."""
     either = (pl.col("kept_id") == problem_id) != (pl.col("dropped_id") == problem_id)
     for pair in _rows(run, "duplicates.parquet", either):
         other = f"stands for {pair['dropped_id']}" if pair["kept_id"] == problem_id else f"repeats {pair['kept_id']}"
@@ -85,11 +104,6 @@ def _problem(run: Path, problem_id: str, origin: str) -> Iterator[str]:
     for hit in _rows(run, "contamination.parquet", pl.col("problem_id") == problem_id):
         score = f"{hit['score']:.2f}, {hit['method']} from {hit['threshold']:.2f}"
         yield f"{'':<14} like {hit['benchmark']} question {hit['benchmark_index']} ({hit['rule']}, {score})"
-    for rate in _rows(run, "difficulty.parquet", pl.col("problem_id") == problem_id):
-        yield f"pass rate      {rate['model']}: {rate['correct']} of {rate['judged']}, {rate['low']:.2f} to {rate['high']:.2f}"
-    for step, why in dropped.items():
-        if step not in _CLEANING:
-            yield f"{step:<14} dropped: {why['reason']} {why['detail']}".rstrip()
 
 
 def _origin(manifest: dict[str, Any]) -> str:
