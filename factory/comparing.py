@@ -9,7 +9,7 @@ from typing import Any
 
 from curation.errors import UserError
 from factory.evaluating import RESULT
-from training.scores import compare
+from training.scores import Difference, compare
 
 RATES = ("truncated", "no_answer", "undetermined")
 
@@ -30,7 +30,7 @@ def result_table(path: Path, against: Path | None = None) -> str:
     found = read_result(path)
     lines = list(_scores(found))
     if against:
-        lines += ["", *_comparison(found, read_result(against), against)]
+        lines += ["", *_comparison(found, against)]
     return "\n".join([*lines, f"written to {path} and {path.with_suffix('.parquet').name}"])
 
 
@@ -49,11 +49,17 @@ def _scores(found: dict[str, Any]) -> Iterator[str]:
     yield "intervals: 95 percent, seeded bootstrap; over questions holds the noise of the samples too (training/scores.py)"
 
 
-def _comparison(found: dict[str, Any], other: dict[str, Any], path: Path) -> Iterator[str]:
-    both = [p for p in found["correct"] if p in other["correct"]]
+def compared(found: dict[str, Any], path: Path) -> Difference:
+    """How much better a result is than that in `path`, on the questions that both have. Raises UserError where there are none."""
+    mine, theirs = found["correct"], read_result(path)["correct"]
+    both = [problem for problem in mine if problem in theirs]
     if not both:
         raise UserError(f"{path} has none of these questions: wanted a result on the same suite")
-    gap = compare([found["correct"][p] for p in both], [other["correct"][p] for p in both], seed=found["settings"]["seed"])
+    return compare([mine[p] for p in both], [theirs[p] for p in both], seed=found["settings"]["seed"])
+
+
+def _comparison(found: dict[str, Any], path: Path) -> Iterator[str]:
+    gap, other = compared(found, path), read_result(path)
     test = {"mcnemar_exact": "McNemar's exact test", "paired_bootstrap": "paired bootstrap over questions"}[gap.method]
     yield f"against {other['model']['model']} on {gap.questions:,} questions that both have ({test})"
     ends = f"from {gap.interval.low:+.1%} to {gap.interval.high:+.1%}"

@@ -151,26 +151,20 @@ def _eval(stage: Eval, folder: Path, context: Context) -> Left:
 
 def _examined(path: Path, against: str | None, context: Context) -> Facts:
     """What a result says, and how much better it is than that of the stage it is held against."""
-    from factory.comparing import read_result
+    from factory.comparing import compared, read_result
 
-    found = read_result(path)
+    found, rise = read_result(path), None
+    if against:
+        stage = against.removeprefix("@")
+        rise = {"stage": stage, **compared(found, context.folders[stage] / path.name)._asdict()}
     score = found["scores"]["pass@1"]
     return {
         "file": path.name,
         "questions": found["scores"]["questions"],
         "pass@1": score["value"],
         "interval": score["questions_interval"],
-        "against": _rise(found["correct"], against.removeprefix("@"), path.name, context) if against else None,
+        "against": rise,
     }
-
-
-def _rise(correct: dict[str, list[bool]], stage: str, file: str, context: Context) -> Facts:
-    from factory.comparing import read_result
-    from training.scores import compare
-
-    other = read_result(context.folders[stage] / file)["correct"]
-    both = [problem for problem in correct if problem in other]
-    return {"stage": stage, **compare([correct[p] for p in both], [other[p] for p in both])._asdict()}
 
 
 def _cleared(folder: Path) -> Path:
