@@ -1,10 +1,10 @@
 """`factory distill` and `factory grpo` on two GPUs of a host: what learns, what fits, and what the second one brings.
 
-    python tests/benchmarks/several_gpus.py --out tests/benchmarks/results/several_gpus.json [--part distill|grpo|7b|two|one]
+    python tests/benchmarks/several_gpus.py --out tests/benchmarks/results/several_gpus.json [--part PART]
 
 distill: `r1`'s cold start at its tiny size with every strategy, all at once; the losses have to be those of one process.
-grpo: reinforced with ddp, zero2 and zero3, a vLLM on each GPU. It works where the reward rises and `mismatch` (nats a token between
-student and vLLM) stays small, so that the weights have reached both engines.
+zero2, zero3, ddp: it is reinforced with that, a vLLM on each GPU. It works where the reward rises and `mismatch` (nats a token
+between student and vLLM) stays small, so that the weights have reached both engines.
 7b: random weights, prompts of 22 and answers of 2,048 tokens; the strategy is the plan's, and what nvidia-smi saw on each GPU
 stands beside what it predicts. two, one: the 1.5B shape of grpo_throughput on both GPUs and on one, with the same batch.
 """
@@ -23,13 +23,15 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks")]
 
-PARTS = ("distill", "grpo", "7b", "two", "one")
+RL_BY = ("zero2", "zero3", "ddp")
+PARTS = ("distill", *RL_BY, "7b", "two", "one")
 STRATEGIES = ("single", "ddp", "zero2", "zero3", "fsdp2", "zero3-offload")
 ANSWER = 2_048  # tokens
 BIG = (
@@ -66,17 +68,14 @@ def read_lines(student: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
 
 
-def reinforced(runs: Path) -> dict[str, Any]:
+def reinforced(strategy: str, runs: Path) -> dict[str, Any]:
     from grpo_modes import FACTORY, RL, asked, built, cold_start, keys, learned, untrained
 
     student, puzzles = cold_start(untrained(runs), runs, {"CUDA_VISIBLE_DEVICES": "0"}), built(runs, 128, 2)
-    found = {}
-    for strategy in ("zero2", "zero3", "ddp"):
-        out = runs / f"with-{strategy}"
-        how = (*RL, "generation=vllm-colocate", "rollouts=32", "processes=2", "completions_per_pass=32", f"strategy={strategy}")
-        command = [*FACTORY, "grpo", str(puzzles), "--student", str(student), *keys(how), "--out", str(out), "--runs", str(runs)]
-        found[strategy] = asked(command, runs / f"{strategy}.log") | learned(out)
-    return found
+    out = runs / f"with-{strategy}"
+    how = (*RL, "generation=vllm-colocate", "rollouts=32", "processes=2", "completions_per_pass=32", f"strategy={strategy}")
+    command = [*FACTORY, "grpo", str(puzzles), "--student", str(student), *keys(how), "--out", str(out), "--runs", str(runs)]
+    return asked(command, runs / f"{strategy}.log") | learned(out)
 
 
 def big(part: str, work: Path) -> dict[str, Any]:
@@ -97,7 +96,10 @@ def big(part: str, work: Path) -> dict[str, Any]:
     from training.visible import hardware
 
     size, how = SIZES[part]
-    base = make_student(work / "student", size)
+    base = work / "student"
+    maker = get_context("spawn").Process(target=make_student, args=(base, size))  # what it takes of a GPU ends with it
+    maker.start()
+    maker.join()
     opened = open_student(str(base), SftSettings(), work / "served")
     asked = [Prompt(text, "4", "math", str(n), text) for n, text in enumerate(prompts())]
     longest = max(len(opened.tokenizer.encode(one.prompt)) for one in asked)
@@ -146,9 +148,14 @@ def main() -> None:
             subprocess.run(command, check=False, env={**os.environ, **gpus})
         return
     with tempfile.TemporaryDirectory() as folder:
-        learning = {"distill": distilled, "grpo": reinforced}
-        made = learning[options.part](Path(folder)) if options.part in learning else big(options.part, Path(folder))
+        made = tried(options.part, Path(folder))
         write(options.out, options.part, json.loads(json.dumps(made).replace(folder, "FOLDER")))
+
+
+def tried(part: str, work: Path) -> dict[str, Any]:
+    if part == "distill":
+        return distilled(work)
+    return reinforced(part, work) if part in RL_BY else big(part, work)
 
 
 def write(out: Path, part: str, made: dict[str, Any]) -> None:
