@@ -44,7 +44,7 @@ class Evaluation(Settings):
     seed: int = 0
     domain: str = "math"  # of a suite that is a file; a run's problems say theirs
     system: str | None = None
-    prompt: str = "{problem}"  # the bare problem, as students are trained on it
+    prompt: str = Field("{problem}", pattern=r"\{problem\}")  # the bare problem, as students are trained on it
     rows: int | None = Field(None, ge=2)  # of a model in this process: prompts at a time through it; None: one by one
     wait: int = Field(0, ge=0)  # budget forcing: times that "Wait" is appended where the thinking ends (factory.forcing)
     thinking_tokens: int | None = Field(None, ge=1)  # likewise: the end of the thinking is forced there

@@ -169,7 +169,7 @@ class Recipe(Strict):
     source: Source
     teacher: str
     system: str | None = None
-    prompt: str = "{problem}"  # user turn sent to the teacher; {problem} is replaced, other braces stay
+    prompt: str = Field("{problem}", pattern=r"\{problem\}")  # the user's turn; {problem} is replaced, other braces stay
     limit: int | None = Field(None, ge=1)  # read no more than this many problems
     clean: Clean = Clean()
     labels: list[Label] = []  # of the problems that cleaning leaves

@@ -99,6 +99,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     assert "did you mean 'temperature'" in said("hf:m", questions, "temprature=1")
     assert "samples: input should be greater than or equal to 1, got 0" in said("hf:m", questions, "samples=0")
     assert "wanted KEY=VALUE" in said("hf:m", questions, "samples")
+    assert r"prompt: string should match pattern '\{problem\}'" in said("hf:m", questions, "prompt=Think.")
     assert "--set system={: the value is no YAML" in said("hf:m", questions, "system={")
     assert "temperature: input should be a finite number" in said("hf:m", questions, "temperature=.nan")
     assert "is no model to examine" in said("oracle", questions)

@@ -20,6 +20,7 @@ def _set(*assignments):
         ("clean.benchmarks=[{name: a, pth: x}]", "unknown key 'clean.benchmarks.0.pth' (did you mean 'path'?)"),
         ("sample.temperature=-1", "sample.temperature: input should be greater than or equal to 0, got -1"),
         ("choose.rule=long", "choose.rule: input should be 'first', 'shortest', 'longest' or 'random', got \"long\""),
+        ("prompt=Think {aloud}.", "prompt: string should match pattern '\\{problem\\}', got \"Think {aloud}.\""),
         ("limit=many", "limit: input should be a valid integer"),
         ("name.first=x", "name is a value, not a group of keys"),
         ("limit", "wanted KEY=VALUE"),
