@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,12 @@ from curation.problem_filters import ProblemRule
 from curation.records import Outcome
 from curation.trace_filters import TraceRule
 from factory.strict import Strict
+
+
+def _ascend(window: Any) -> Any:
+    if window.low is not None and window.high is not None and window.low > window.high:
+        raise ValueError(f"low {window.low:g} is above high {window.high:g}: nothing lies between")
+    return window
 
 
 class BenchmarkFrom(Strict):
@@ -35,12 +41,16 @@ class PassRate(Strict):
     low: float = Field(0.0, ge=0, le=1)
     high: float = Field(1.0, ge=0, le=1)
 
+    _ends = model_validator(mode="after")(_ascend)
+
 
 class Settle(Strict):
     """A window of pass rates. A problem is settled where its 95 percent interval lies inside it, or wholly on one side of it."""
 
     low: float = Field(0.2, ge=0, le=1)
     high: float = Field(0.8, ge=0, le=1)
+
+    _ends = model_validator(mode="after")(_ascend)
 
 
 class Difficulty(Strict):
@@ -63,6 +73,8 @@ class Window(Strict):
     low: float | None = None
     high: float | None = None
 
+    _ends = model_validator(mode="after")(_ascend)
+
 
 class Label(Strict):
     """What is to be known of each problem before it is sampled: given by the source, or by a model asked with a rubric."""
@@ -78,6 +90,8 @@ class Label(Strict):
     low: float | None = None  # problems under it, and those without a level, are dropped
     high: float | None = None
     windows: dict[str, Window] = {}  # by source, in place of low and high, which the other sources keep
+
+    _ends = model_validator(mode="after")(_ascend)
 
 
 class Clean(Strict):
@@ -146,6 +160,8 @@ class SelectPassRate(Strict):
     low: float = Field(0.0, ge=0, le=1)  # without a preset: a window to which both ends belong
     high: float = Field(1.0, ge=0, le=1)
     surely: bool = False  # the whole 95 percent interval must lie in the band, not the rate alone
+
+    _ends = model_validator(mode="after")(_ascend)
 
 
 class SelectPerProblem(Strict):
