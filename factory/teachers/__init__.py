@@ -69,7 +69,7 @@ def _folder_revision(folder: Path) -> str:
 
 
 def _template(folder: Path) -> str:
-    # It is part of the revision already; on its own it lets `factory why` say that the template and nothing else has changed.
+    # It is part of the revision already; on its own it lets `factory cached` say that the template and nothing else has changed.
     files = [f for f in (folder / "chat_template.jinja", folder / "tokenizer_config.json") if f.is_file()]
     return content_id([(f.name, file_digest(f)) for f in files]) if files else ""
 
