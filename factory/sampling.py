@@ -183,7 +183,7 @@ def key_of(request: Request, identity: Identity) -> str:
 
 
 def asked_of(request: Request, identity: Identity) -> dict[str, Any]:
-    """What of a request its trace does not say: kept beside it, so that `factory why` can compare field by field."""
+    """What of a request its trace does not say: kept beside it, so that `factory cached` can compare field by field."""
     asked = {
         "messages": list(request.messages),
         "prefix": request.prefix,
