@@ -49,7 +49,14 @@ def read_rows(path: Path) -> Iterator[Row]:
 def _csv(path: Path) -> Iterator[Row]:
     csv.field_size_limit(1 << 30)  # a trace of 32,000 tokens is longer than the 131,072 characters csv allows
     with _open(path) as file:
-        yield from csv.DictReader(line.decode("utf-8-sig") for line in file)
+        reader = csv.DictReader(line.decode("utf-8-sig") for line in file)
+        try:
+            for row in reader:
+                if None in row:  # where DictReader puts the cells that have no column
+                    raise UserError(f"{path.name} line {reader.line_num} has more cells than columns: put quotes around commas")
+                yield row
+        except csv.Error as error:
+            raise UserError(f"{path.name} line {reader.line_num} is not CSV ({error}): mend or remove that line") from None
 
 
 def _open(path: Path) -> BufferedIOBase:
@@ -67,7 +74,9 @@ def _jsonl(path: Path) -> Iterator[Row]:
 def _object(text: bytes, where: str) -> Row:
     try:
         row = json.loads(text)
-    except ValueError as error:
+    except UnicodeDecodeError:  # a ValueError too; read_rows says how to mend it
+        raise
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not JSON ({error}): mend or remove that line") from None
     if not isinstance(row, dict):
         raise UserError(f"{where} is a {type(row).__name__}, wanted an object with named columns")
@@ -79,7 +88,9 @@ def _json(path: Path) -> Iterator[Row]:
         text = file.read()
     try:
         rows = json.loads(text)
-    except ValueError:
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, RecursionError):
         raise UserError(f"{path.name} is not one JSON value: if it has a row on each line, name it .jsonl") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{path.name} holds no list of objects: wanted [{{...}}, {{...}}]")
@@ -91,12 +102,13 @@ def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     try:
-        opened = pq.ParquetFile(path)
-    except pyarrow.ArrowInvalid:
+        with pq.ParquetFile(path) as file:
+            for batch in read_ahead(file.iter_batches(batch_size=_batch_rows(file.metadata))):
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's; those of a damaged page have no number
+            raise
         raise UserError(f"{path.name} is not a whole Parquet file: copy it again, or mend its name") from None
-    with opened as file:
-        for batch in read_ahead(file.iter_batches(batch_size=_batch_rows(file.metadata))):
-            yield from batch.to_pylist()
 
 
 def read_ahead(items: Iterator[T]) -> Iterator[T]:
@@ -139,7 +151,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises UserError where it is not YAML or holds something else."""
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path.name} holds {type(raw).__name__}, wanted a mapping of keys")

@@ -179,11 +179,18 @@ def _to_problem(row: Row, mapped: Mapped, position: int, task: Task | None, *, d
 
 
 def _countdown_puzzle(row: Row) -> dict[str, Any] | None:
-    """Numbers and target of a row that has them as columns, as Countdown-Tasks-3to4 does; it has no prompt and no gold."""
+    """Numbers and target of a row that has them as columns, as Countdown-Tasks-3to4 does; it has no prompt and no gold.
+
+    None where they are no whole numbers: such a row is refused for want of a problem.
+    """
     column = _numbers_column(list(row))
-    if column is None or "target" not in row:
+    given = row[column] if column else None
+    if not isinstance(given, list) or "target" not in row:
         return None
-    return {"numbers": [int(n) for n in row[column]], "target": int(row["target"])}
+    try:
+        return {"numbers": [int(n) for n in given], "target": int(row["target"])}
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _is_label(value: Any) -> bool:

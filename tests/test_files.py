@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from curation.errors import UserError
-from curation.files import read_rows, write_atomic, write_table
+from curation.files import read_rows, read_yaml, write_atomic, write_table
 
 ROWS = [{"a": "x\u2028y", "b": 1}, {"a": 'quo"ted,\nline', "b": 2}]
 
@@ -42,6 +42,13 @@ def test_rows_come_back_in_order_from_every_format(tmp_path, name):
         ("r.parquet", b"PAR1 no", "not a whole Parquet file"),
         ("r.jsonl.gz", b"not gzip", "not a whole gzip file"),
         ("r.csv", b"a,b\n\xff\xfe,1\n", "not UTF-8"),
+        ("r.jsonl", '{"a": "ä"}\n'.encode("latin-1"), "not UTF-8"),
+        ("r.jsonl", '{"a": "x"}\n'.encode("utf-16"), "not UTF-8"),
+        ("r.json", '[{"a": "ä"}]'.encode("latin-1"), "not UTF-8"),
+        ("r.jsonl", b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "line 1 is not JSON (maximum recursion depth"),
+        ("r.json", b"[" * 100_000 + b"]" * 100_000, "is not one JSON value"),
+        ("r.csv", b"a,b\n1,2\n1,2,3\n", "line 3 has more cells than columns"),
+        ("r.csv", b"a,b\r1,2\r", "is not CSV (new-line character"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, name, content, says):
@@ -49,6 +56,22 @@ def test_what_cannot_be_read_is_named(tmp_path, name, content, says):
     with pytest.raises(UserError) as error:
         list(read_rows(tmp_path / name))
     assert says in str(error.value) and name in str(error.value)
+
+
+def test_a_parquet_file_with_a_damaged_page_is_named(tmp_path):
+    path = tmp_path / "r.parquet"
+    pl.DataFrame({"a": [f"{n} {n * n}" for n in range(50_000)]}).write_parquet(path)
+    data = path.read_bytes()
+    third = len(data) // 3
+    path.write_bytes(data[:third] + b"\xff" * third + data[2 * third :])
+    with pytest.raises(UserError, match=r"r\.parquet is not a whole Parquet file"):
+        list(read_rows(path))
+
+
+def test_yaml_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "r.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"r\.yaml is not YAML"):
+        read_yaml(tmp_path / "r.yaml")
 
 
 def test_a_missing_file_is_named():

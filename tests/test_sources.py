@@ -75,6 +75,15 @@ def test_a_filter_on_a_missing_column_is_named():
         _read([{"problem": "a", "answer": "1"}], only={"valid": ["Yes"]})
 
 
+NO_NUMBERS = [{"nums": ["a", 2]}, {"nums": "12"}, {"nums": None}, {"nums": [1, float("nan")]}, {"nums": [1], "target": None}]
+
+
+@pytest.mark.parametrize("row", NO_NUMBERS)
+def test_countdown_rows_without_whole_numbers_are_refused(row):
+    (found,) = _read([{"target": 3, **row}], domain="countdown")
+    assert found.reason == "empty_problem"
+
+
 def test_countdown_rows_without_a_prompt_get_one():
     (found,) = _read([{"target": 98, "nums": [44, 19, 35]}], domain="countdown")
     assert "44" in found.prompt and "98" in found.prompt
