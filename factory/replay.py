@@ -123,12 +123,14 @@ def _texts(row: Row) -> Iterator[tuple[str, str | None, str, str]]:
     """(question or "", thinking, answer, finish) of each trace in a row."""
     for thinking, answer in PAIRS:
         if row.get(thinking) and row.get(answer) is not None:
-            for one in _list(row[thinking]):
+            for one in filter(None, _list(row[thinking])):
                 yield "", str(one).strip(), str(row[answer]).strip(), _finish(row, 0)
             return
     for column in TEXTS:
         if row.get(column) is not None:
             for index, text in enumerate(_list(row[column])):
+                if text is None:  # a generation that failed keeps its place in the list
+                    continue
                 thought = split_thinking(str(text))
                 yield (
                     "",

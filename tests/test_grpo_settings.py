@@ -54,6 +54,11 @@ def test_presets_are_arguments_that_trl_takes_and_say_what_is_theirs_and_what_is
     assert all(f"# {word}" in header for word in ("Command", "Source", "Original", "Ours"))
 
 
+def test_checkpoints_may_be_left_out() -> None:
+    assert config_of(load(GrpoSettings, ("save_every_rollouts=null",))).save_strategy == "no"
+    assert config_of(load(GrpoSettings, ("save_every_rollouts=3", "completions_per_step=64"))).save_steps == 6
+
+
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "tiny"])
 def test_presets_write_down_where_trl_has_changed_its_mind_since(name: str) -> None:
     """Of what bites in TRL 1.16: the KL's bias correction and vLLM's; a temperature of 0.9 up to TRL 0.16."""
@@ -88,6 +93,7 @@ def test_a_stage_changes_what_it_names_and_keeps_the_rest() -> None:
 @pytest.mark.parametrize(
     ("assignment", "said"),
     [
+        ("prompt=Think.", "prompt: string should match pattern"),
         ("completions_per_step=48", "wants completions_per_step 48 to divide it"),
         ("completions_per_pass=7", "completions_per_pass 7 to divide the step"),
         ("loss_type=cispo", "wants epsilon_high above 1, such as 5"),

@@ -17,6 +17,8 @@ SHAPES = [
     ({"question": "q", "model": "r1", "response": "a\n</think>\nb"}, [("r1", "a", "b", "stop")]),
     ({"question": "q", "response": ["<think>a</think>b", "<think>c"]}, [AB, ("replay", "c", "", "length")]),
     ({"problem": "q", "generations": ["<think>a</think>b"], "finish_reasons": ["length"]}, [("replay", "a", "b", "length")]),
+    ({"question": "q", "generations": [None, "<think>a</think>b"], "finish_reasons": ["length", "stop"]}, [AB]),
+    ({"question": "q", "thinking_trajectories": [None, "a"], "attempt": "b"}, [AB]),
     ({"question": "q", "deepseek_thinking_trajectory": "a", "deepseek_attempt": "b"}, [AB]),
     ({"question": "q", "thinking_trajectories": ["a"], "attempt": "b"}, [AB]),
     ({"messages": [ASKED, {"role": "assistant", "content": "<think>a</think>b"}]}, [AB]),

@@ -105,7 +105,7 @@ class GrpoSettings(Settings):
     save_every_rollouts: int | None = Field(10, ge=1)  # a killed training goes on from the last of these; null: none are kept
 
     system: str | None = None
-    prompt: str = "{problem}"  # the user's turn; {problem} is replaced
+    prompt: str = Field("{problem}", pattern=r"\{problem\}")  # the user's turn; {problem} is replaced
     chat_template: str | None = None  # a .jinja file, for a student that has none or should not keep its own
     pad_token: str | None = None  # for a student that pads with the token that ends a turn
     domain: str = "math"  # of rows that do not say theirs
