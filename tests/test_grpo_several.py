@@ -9,16 +9,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
 from tiny_model import make_tiny_model
-from trying import metrics
+from trying import metrics, prompts
 
 from curation.errors import UserError
+from factory.distilling import DEEPSPEED
 from factory.reinforcing import grpo
+from training.grpo import reinforce
+from training.grpo_arguments import arguments
+from training.grpo_settings import GrpoSettings
+from training.plan_files import Layout
+from training.processes import Means, _environment, run_in_processes
+from training.rendering import Turn
+from training.settings import load
+from training.students import load_student
 
 pytestmark = pytest.mark.slow
 
@@ -106,6 +116,44 @@ def test_what_stops_one_process_is_one_sentence_here(tiny: Path, tmp_path: Path)
     with pytest.raises(UserError, match=r"stopped at step 2: mean_tokens is .* over the last 2 rollouts, min_mean_tokens is 1e"):
         ill = (*FAST, *TWO, "health_window=2", "min_mean_tokens=1e9", "max_completion_tokens=12")
         grpo(str(sums(tmp_path)), str(tiny), None, ill, runs=tmp_path, out=None, command="")
+
+
+def test_the_first_to_fail_says_why_and_the_log_has_what_libraries_print(tmp_path: Path) -> None:
+    printed = "sys.stdout.buffer.write(bytes([255]) + b' vLLM: no memory' + bytes([10]))"
+    failed = [f"print(json.dumps({{'failed': '{why}'}}), flush=True)" for why in ("out of memory", "the other is gone")]
+    script = "; ".join(("import json, sys", printed, *failed, "sys.exit(1)"))
+    means = Means((sys.executable, "-c", script), DEEPSPEED)
+    with pytest.raises(UserError, match=r"ended with status 1 before its end \(out of memory\)"):
+        run_in_processes("nowhere", {}, Layout("ddp", 2, False), tmp_path, print, means)
+    assert "vLLM: no memory" in (tmp_path / "launch.log").read_text("utf-8")
+
+
+def test_what_grows_is_said_by_the_name_that_vllm_reads_and_a_persons_choice_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    assert [_environment()[name] for name in names] == ["expandable_segments:True"] * 2
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "max_split_size_mb:512")
+    assert [_environment()[name] for name in names] == ["max_split_size_mb:512"] * 2
+
+
+def test_they_wait_for_a_rollout_of_hours() -> None:
+    """transformers' half an hour is less than a server takes for 8,192 answers of 30,000 tokens."""
+    turn = Turn("", 0, "")
+    made = arguments(load(GrpoSettings, FAST), Path("nowhere"), 3, (1.0,), "transformers", turn, cuda=False)
+    assert made.ddp_timeout_delta >= timedelta(days=1)
+
+
+def test_checkpoints_of_other_processes_are_refused(tiny: Path, tmp_path: Path) -> None:
+    """DeepSpeed refuses another count with a traceback; one process alone would go on with a fresh optimiser and not say so."""
+    checkpoint = tmp_path / "stage-1" / "checkpoints" / "checkpoint-1"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text("{}")
+    (tmp_path / "stage-1" / "layout.json").write_text('[8, "zero2"]')
+    settings = load(GrpoSettings, (*FAST, "processes=1", "strategy=single"))
+    student = load_student("tiny", tiny, tiny)
+    with pytest.raises(UserError, match="are of 8 processes with zero2, and now there would be 1 with single: make 8 such GPUs"):
+        reinforce(prompts(), student, settings, tmp_path, tmp_path / "out", print, engine="transformers")
 
 
 def processes(word: str) -> list[int]:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from curation.errors import UserError
 from curation.files import write_atomic
 from training.apart import apart
 from training.curves import curves_svg
@@ -17,7 +18,7 @@ from training.grpo_launch import launch_stage
 from training.grpo_settings import GrpoSettings
 from training.grpo_stage import Prompt, train_stage
 from training.processes import Means
-from training.progress import Tell
+from training.progress import Tell, last_checkpoint
 from training.students import Student
 
 
@@ -56,6 +57,7 @@ def reinforce(
         folder = work / f"stage-{number}"
         if not (folder / "model").is_dir():
             told = partial(_tell_stage, tell, number)
+            _keep_layout(stage, folder)
             if not stage.alone:
                 assert means
                 resumed_at = launch_stage(prompts, student, work / "served", stage, folder, engine, told, means)
@@ -76,6 +78,18 @@ def reinforce(
         last_reward=rewards[-1] if rewards else None,
         resumed_at=resumed_at,
     )
+
+
+def _keep_layout(stage: GrpoSettings, folder: Path) -> None:
+    """Raise UserError where other processes wrote the checkpoints: ZeRO's optimiser lies there in as many shards as there were."""
+    path, mine = folder / "layout.json", [stage.processes or 1, stage.strategy]
+    if path.is_file() and last_checkpoint(folder / "checkpoints") and (before := json.loads(path.read_text("utf-8"))) != mine:
+        raise UserError(
+            f"the checkpoints in {folder / 'checkpoints'} are of {before[0]} processes with {before[1]}, and now there would be "
+            f"{mine[0]} with {mine[1]}: make {before[0]} such GPUs visible, or remove {folder} to begin this stage anew"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(mine))
 
 
 def _tell_stage(tell: Tell, number: int, line: dict[str, Any]) -> None:

@@ -60,6 +60,9 @@ def _loop(settings: GrpoSettings, folder: Path, rows: int, cuda: bool) -> dict[s
         "disable_tqdm": True,
         "dataloader_pin_memory": cuda,
         "ddp_find_unused_parameters": False,
+        # Seconds that a process waits for another; transformers has 1,800. All wait for the longest answers of a rollout, and for
+        # the first process alone where a server samples. A dead one is seen by the launcher, not by this.
+        "ddp_timeout": 7 * 24 * 3_600,
     }
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from curation.errors import UserError
 from curation.files import write_atomic
@@ -55,9 +55,11 @@ def run_in_processes(module: str, job: dict[str, Any], layout: Layout, work: Pat
 def _run(command: Sequence[str], log: Path, tell: Tell) -> tuple[dict[str, Any], int]:
     pipe = subprocess.PIPE
     with log.open("w", encoding="utf-8") as errors:
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True, env=_environment()) as running:
+        with subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=errors, encoding="utf-8", errors="replace", env=_environment()
+        ) as running:
             # Leaving this block, also by an interruption, closes their standard input: the keeper ends what is left of them.
-            said = _follow(running, tell)
+            said = _follow(running, tell, errors)
         return said, running.returncode
 
 
@@ -71,22 +73,30 @@ def _starter(layout: Layout, work: Path, deepspeed: Path) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Rows of every length break up what torch's allocator holds; segments that grow keep it whole."""
-    return {"PYTORCH_ALLOC_CONF": "expandable_segments:True", "OMP_NUM_THREADS": "1", **os.environ}
+    """Rows of every length break up what torch's allocator holds; segments that grow keep it whole.
+
+    By both names: vLLM's sleep cannot be with such segments, and vLLM 0.25.1 turns them off for its own memory where it reads the
+    older name (vllm.device_allocator.cumem), which torch takes before the newer.
+    """
+    names = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+    grows = next((os.environ[name] for name in names if name in os.environ), "expandable_segments:True")
+    return {"OMP_NUM_THREADS": "1", **os.environ, **dict.fromkeys(names, grows)}
 
 
-def _follow(running: subprocess.Popen[str], tell: Tell) -> dict[str, Any]:
+def _follow(running: subprocess.Popen[str], tell: Tell, log: TextIO) -> dict[str, Any]:
     assert running.stdout
     said: dict[str, Any] = {}
     for line in running.stdout:
         try:
             found = json.loads(line)
-        except ValueError:  # a library's own words
+        except ValueError:  # a library's own words, vLLM's log among them
+            log.write(line)
+            log.flush()
             continue
         if isinstance(found, dict) and "step" in found:
             tell(found)
         elif isinstance(found, dict):
-            said |= found
+            said = found | said  # the first to fail says why; the others, that it is gone
     return said
 
 
