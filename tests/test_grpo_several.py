@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from factory.distilling import DEEPSPEED
 from factory.reinforcing import grpo
 from training.grpo import reinforce
 from training.grpo_arguments import arguments
+from training.grpo_reference import renewal
 from training.grpo_settings import GrpoSettings
 from training.plan_files import Layout
 from training.processes import Means, _environment, run_in_processes
@@ -142,6 +144,25 @@ def test_they_wait_for_a_rollout_of_hours() -> None:
     turn = Turn("", 0, "")
     made = arguments(load(GrpoSettings, FAST), Path("nowhere"), 3, (1.0,), "transformers", turn, cuda=False)
     assert made.ddp_timeout_delta >= timedelta(days=1)
+
+
+def test_the_reference_is_renewed_one_parameter_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under ZeRO-3 each is gathered whole on every GPU: all of them at once are more than a GPU has beside the student."""
+    import torch
+    from accelerate import Accelerator  # type: ignore[import-not-found,unused-ignore]
+    from trl.trainer.callbacks import SyncRefModelCallback
+
+    accelerator, at_once, copied = Accelerator(), [], SyncRefModelCallback._sync_target_model
+
+    def counted(mine: Any, theirs: Any, alpha: float) -> None:
+        at_once.append(len(list(mine.parameters())))
+        copied(mine, theirs, alpha)
+
+    monkeypatch.setattr(SyncRefModelCallback, "_sync_target_model", staticmethod(counted))
+    policy, reference = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    renewal(SimpleNamespace(ref_model=reference, accelerator=accelerator)).sync_target_model(policy, reference, 1.0)
+    assert at_once == [1, 1]
+    assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), reference.parameters(), strict=True))
 
 
 def test_checkpoints_of_other_processes_are_refused(tiny: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from curation.errors import UserError
 from training.grpo_arguments import arguments
 from training.grpo_lines import recorder
+from training.grpo_reference import renewal
 from training.grpo_settings import GrpoSettings
 from training.grpo_trainer import trainer_class
 from training.progress import Tell, last_checkpoint
@@ -63,6 +64,7 @@ def make_trainer(rows: Sequence[Prompt], student: Student, settings: GrpoSetting
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM
+    from trl.trainer.callbacks import SyncRefModelCallback
 
     cuda = torch.cuda.is_available()
     # An update of 1e-6 is lost in bf16's 8 bits, so what the optimiser steps on is fp32: the weights, or its copies of them.
@@ -86,6 +88,9 @@ def make_trainer(rows: Sequence[Prompt], student: Student, settings: GrpoSetting
         processing_class=student.tokenizer,
         optimizers=(_masters(model, settings) if low and settings.alone else None, None),
     )
+    if settings.sync_ref_every_steps:
+        trainer.remove_callback(SyncRefModelCallback)
+        trainer.add_callback(renewal(trainer))
     trainer.ours, trainer.judging = settings, list(rewards.judging)
     return trainer
 
