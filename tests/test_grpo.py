@@ -126,7 +126,9 @@ class Killed(Exception):
 @pytest.mark.slow
 def test_a_killed_training_goes_on_in_its_stage_and_ends_the_same(student: Student, tmp_path: Path) -> None:
     """Two stages with growing answers, several epochs, two steps a rollout; killed in the second stage and in the first."""
-    stages = "stages=[{rollouts: 6, completions_per_step: 4}, {rollouts: 2, max_completion_tokens: 20}]"
+    # The reference is renewed between checkpoints.
+    first = "{rollouts: 6, completions_per_step: 4, beta: 0.1, sync_ref_every_steps: 3}"
+    stages = f"stages=[{first}, {{rollouts: 2, max_completion_tokens: 20}}]"
     whole = trained(student, tmp_path / "a", stages)
 
     def stop_at(stage: int, step: int) -> Any:

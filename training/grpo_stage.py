@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from curation.errors import UserError
 from training.grpo_arguments import arguments
 from training.grpo_lines import recorder
-from training.grpo_reference import renewal
+from training.grpo_reference import renewal, restore_reference
 from training.grpo_settings import GrpoSettings
 from training.grpo_trainer import trainer_class
 from training.progress import Tell, last_checkpoint
@@ -51,6 +51,8 @@ def train_stage(prompts: Sequence[Prompt], student: Student, settings: GrpoSetti
         trainer.add_callback(recorder(folder / "metrics.jsonl", last, settings, tell))
         shutil.rmtree(fresh, ignore_errors=True)
     trainer.remove_callback(PrinterCallback)  # `tell` says it
+    if last and settings.sync_ref_every_steps:
+        restore_reference(trainer, last)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     save_whole(trainer, student, fresh)
     if first:

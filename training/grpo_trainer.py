@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from curation.errors import UserError
 from training.grpo_batches import Batch, by_length, ends, joined, of_all_processes, share_of
 from training.grpo_lines import kept_before
+from training.grpo_reference import keep_reference
 from training.rendering import encode
 
 
@@ -166,6 +167,12 @@ def trainer_class() -> Any:
             """Groups to sample for so many missing rows: as many as every process can have an equal part of."""
             enough, each = missing // self.num_generations, self.accelerator.num_processes
             return next(n for n in range(enough, enough + each) if n * self.num_generations % each == 0)
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            """Before the rest, since the file that makes a checkpoint a whole one is written last."""
+            if self.ours.sync_ref_every_steps:
+                keep_reference(self, Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+            super()._save_checkpoint(model, trial)
 
         def _prepare_inputs(self, generation_batch: Any) -> Batch:
             """A rollout's rows, sorted by length within a step where the loss does not depend on what shares a pass."""
