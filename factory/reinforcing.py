@@ -26,7 +26,7 @@ from factory.teachers import identity as identify
 from factory.teachers import parse_teacher
 from training.grpo import Reinforced, reinforce
 from training.grpo_engine import choose_engine
-from training.grpo_memory import laid_out
+from training.grpo_memory import checkpoints_bytes, laid_out
 from training.grpo_settings import GrpoSettings
 from training.mfu import Shape, read_shape
 from training.parity import check, probes, replaced, require
@@ -66,7 +66,7 @@ def grpo(
         opened = open_student(student, _opening(settings), work / "served", weights=False)
         piece = ask(runs / ".steps", questions, opened, settings)
         _fits_window(opened, settings, piece)
-        decided = _laid_out(opened, settings, piece, engine)
+        decided = _laid_out(opened, settings, piece, engine, work)
         _keeps_tags(opened)
         prompts = prompts_of(piece)
         cases = gate_cases(prompts, opened, settings)
@@ -119,8 +119,8 @@ def _fits_window(student: Student, settings: GrpoSettings, piece: Piece) -> None
         )
 
 
-def _laid_out(student: Student, settings: GrpoSettings, piece: Piece, engine: str) -> GrpoSettings:
-    """As training.grpo_memory lays it out. Says on how many GPUs, and where there is no formula for a shape."""
+def _laid_out(student: Student, settings: GrpoSettings, piece: Piece, engine: str, work: Path) -> GrpoSettings:
+    """As training.grpo_memory lays it out. Says on how many GPUs, where a shape has no formula, and of a disk too small."""
     shape: Shape | None = None
     try:
         shape = read_shape(student.base)
@@ -129,6 +129,10 @@ def _laid_out(student: Student, settings: GrpoSettings, piece: Piece, engine: st
     decided = laid_out(shape, settings, piece.facts["longest"], visible_hardware(), engine)
     if not decided.alone:
         say(f"grpo: {decided.processes} processes learn together, with {decided.strategy}")
+    most, free = checkpoints_bytes(shape, decided, visible_hardware()) if shape else 0.0, shutil.disk_usage(work).free
+    if most > free:
+        room = f"and {free / 1e9:,.0f} are free: raise save_every_rollouts"
+        say(f"grpo: checkpoints take up to {most / 1e9:,.0f} GB in {work}, {room}")
     return decided
 
 

@@ -13,7 +13,7 @@ from tiny_model import make_tiny_model
 from curation.errors import UserError
 from factory.recipe import CONFIGS
 from factory.reinforcing import config_path, grpo
-from training.grpo_memory import laid_out, needed
+from training.grpo_memory import checkpoints_bytes, laid_out, needed
 from training.grpo_settings import GrpoSettings
 from training.mfu import Shape, parameters
 from training.plan import Hardware
@@ -121,6 +121,21 @@ def test_several_gpus_share_what_one_cannot_hold() -> None:
     assert laid_out(None, load(GrpoSettings, ()), 300, H200._replace(gpus=2), "transformers").strategy == "zero3"
 
 
+def test_sampling_without_vllm_gathers_what_zero3_has_divided() -> None:
+    settings = load(GrpoSettings, ("processes=4", "strategy=zero3"))
+    assert needed(SEVEN, settings, 300, H200, "transformers").engine == 2 * parameters(SEVEN)
+    assert needed(SEVEN, settings, 300, H200, "transformers").beside == 0
+
+
+def test_checkpoints_are_counted_with_the_one_that_is_written() -> None:
+    def most(*assignments: str) -> float:
+        return checkpoints_bytes(SEVEN, load(GrpoSettings, assignments), H200) / parameters(SEVEN)
+
+    assert most() == most("rollouts=500") == 14 * 5  # weights in bf16, masters and Adam in fp32
+    assert most("rollouts=15") == 14 * 2 and most("save_every_rollouts=null") == 0 and most("precision=fp32") == 12 * 5
+    assert most("save_every_rollouts=null", "stages=[{rollouts: 3}, {save_every_rollouts: 1, rollouts: 2}]") == 14 * 3
+
+
 def test_a_layout_that_the_machine_cannot_have_is_refused() -> None:
     def refusal(gpus: int, *assignments: str) -> str:
         hardware = H200._replace(gpus=gpus) if gpus else HOST
@@ -133,6 +148,9 @@ def test_a_layout_that_the_machine_cannot_have_is_refused() -> None:
     assert "strategy zero2 and 1 processes do not fit together" in refusal(1, "strategy=zero2")
     assert "strategy single and 2 processes do not fit together" in refusal(2, "strategy=single")
     stages = "stages=[{}, {completions_per_pass: 64}]"
+    with pytest.raises(UserError, match="2 GPUs are visible, and which of them are the server's is not known"):
+        laid_out(ONE_AND_A_HALF, load(GrpoSettings, ()), 300, H200._replace(gpus=2), "vllm-server")
+    assert laid_out(ONE_AND_A_HALF, load(GrpoSettings, ("processes=1",)), 300, H200._replace(gpus=2), "vllm-server").alone
     assert refusal(3).startswith("completions_per_step 128 is no multiple of completions_per_pass 8 times 3 processes")
     assert refusal(4, stages).startswith("completions_per_step 128 is no multiple of completions_per_pass 64 times 4 processes")
     with pytest.raises(UserError, match="completions_per_pass 8 times 3 processes \\(24\\) to divide the step"):

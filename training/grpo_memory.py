@@ -32,7 +32,7 @@ class Need(NamedTuple):
 
     training: Memory  # of a pass, or of the optimiser's step
     reference: float
-    engine: float  # what vLLM holds while it samples
+    engine: float  # what is held to sample beside the student: vLLM's share
     beside: float  # what it holds during a pass
 
     @property
@@ -66,8 +66,11 @@ def needed(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardwar
         settings.step_size // settings.at_once,
         bf16,
     )
-    share = _share(settings, hardware) if engine == "vllm-colocate" else 0.0
-    return Need(predict(shape, choice), _reference(shape, settings, choice), share, 0.0 if settings.vllm_sleep else share)
+    sampler = _share(settings, hardware) if engine == "vllm-colocate" else 0.0
+    if engine == "transformers" and choice.strategy == "zero3":
+        sampler = 2.0 * parameters(shape)  # it is gathered whole to sample
+    beside = sampler if engine == "vllm-colocate" and not settings.vllm_sleep else 0.0
+    return Need(predict(shape, choice), _reference(shape, settings, choice), sampler, beside)
 
 
 def _reference(shape: Shape, settings: GrpoSettings, choice: Choice) -> float:
@@ -85,7 +88,7 @@ def laid_out(shape: Shape | None, settings: GrpoSettings, longest: int, hardware
     UserError where they do not go with the machine, and for the first stage that does not fit, with what would make it.
     """
     count = settings.processes or max(hardware.gpus, 1)
-    _refuse(settings, count, hardware)
+    _refuse(settings, count, hardware, engine)
     named = _strategies(settings, count, hardware)
     layouts = [settings.model_copy(update={"processes": count, "strategy": name}) for name in named]
     if shape is None:
@@ -119,8 +122,13 @@ def _strategies(settings: GrpoSettings, count: int, hardware: Hardware) -> tuple
     return ON_SEVERAL if hardware.gpus else ("ddp",)
 
 
-def _refuse(settings: GrpoSettings, count: int, hardware: Hardware) -> None:
+def _refuse(settings: GrpoSettings, count: int, hardware: Hardware, engine: str) -> None:
     strategy = settings.strategy
+    if engine == "vllm-server" and settings.processes is None and hardware.gpus > 1:
+        raise UserError(
+            f"{hardware.gpus} GPUs are visible, and which of them are the server's is not known: leave those out with "
+            "CUDA_VISIBLE_DEVICES and set processes to the number of the others"
+        )
     if hardware.gpus and count > hardware.gpus:
         raise UserError(f"processes is {count} and {hardware.gpus} GPUs are visible: one process needs one GPU")
     if not hardware.gpus and strategy.startswith("zero"):
@@ -133,6 +141,15 @@ def _refuse(settings: GrpoSettings, count: int, hardware: Hardware) -> None:
                 f"completions_per_step {stage.step_size} is no multiple of completions_per_pass {stage.completions_per_pass} times "
                 f"{count} processes, one for each GPU: change one of them, or set processes"
             )
+
+
+def checkpoints_bytes(shape: Shape, settings: GrpoSettings, hardware: Hardware) -> float:
+    """What the checkpoints of the largest stage take of the disk at most: weights, masters and Adam, four kept and one written."""
+    bf16 = settings.in_bf16(cuda=hardware.gpus > 0)
+    whole = (14.0 if bf16 else 12.0) * parameters(shape)
+    stages = [stage for stage in settings.each_stage() if stage.save_every_rollouts]
+    many = [min(5, 1 + stage.rollouts // (stage.save_every_rollouts or 1)) if stage.rollouts else 5 for stage in stages]
+    return whole * max(many, default=0)
 
 
 def _require_share(shape: Shape, settings: GrpoSettings, longest: int, hardware: Hardware) -> None:
