@@ -164,8 +164,8 @@ def write(out: Path, part: str, made: dict[str, Any]) -> None:
     found = json.loads(out.read_text("utf-8")) if out.is_file() else {}
     found["command"] = "python tests/benchmarks/several_gpus.py --out FILE"
     found["versions"] = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "trl", "deepspeed", "vllm")}
-    found["hardware"] = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
-    found[part] = {"date": time.strftime("%Y-%m-%d"), **made}
+    hardware = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    found[part] = {"date": time.strftime("%Y-%m-%d"), "hardware": hardware, **made}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     print(json.dumps(made), flush=True)
