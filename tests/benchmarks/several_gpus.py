@@ -3,8 +3,8 @@
     python tests/benchmarks/several_gpus.py --out tests/benchmarks/results/several_gpus.json [--part PART]
 
 distill: `r1`'s cold start at its tiny size with every strategy, all at once; the losses have to be those of one process.
-zero2, zero3, ddp: it is reinforced with that, a vLLM on each GPU. It works where the reward rises and `mismatch` (nats a token
-between student and vLLM) stays small, so that the weights have reached both engines.
+zero2, zero3, ddp, asleep: it is reinforced with that (asleep: ZeRO-2 beside engines that sleep), a vLLM on each GPU. It works
+where the reward rises and `mismatch` (nats a token between student and vLLM) stays small, so that the weights reach both engines.
 7b: random weights, prompts of 22 and answers of 2,048 tokens; the strategy is the plan's, and what nvidia-smi saw on each GPU
 stands beside what it predicts. two, one: the 1.5B shape of grpo_throughput on both GPUs and on one, with the same batch.
 """
@@ -30,7 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks")]
 
-RL_BY = ("zero2", "zero3", "ddp")
+RL_BY = {one: (f"strategy={one}",) for one in ("zero2", "zero3", "ddp")} | {"asleep": ("strategy=zero2", "vllm_sleep=true")}
 PARTS = ("distill", *RL_BY, "7b", "two", "one")
 STRATEGIES = ("single", "ddp", "zero2", "zero3", "fsdp2", "zero3-offload")
 ANSWER = 2_048  # tokens
@@ -68,14 +68,14 @@ def read_lines(student: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
 
 
-def reinforced(strategy: str, runs: Path) -> dict[str, Any]:
+def reinforced(part: str, runs: Path) -> dict[str, Any]:
     from grpo_modes import FACTORY, RL, asked, built, cold_start, keys, learned, untrained
 
     student, puzzles = cold_start(untrained(runs), runs, {"CUDA_VISIBLE_DEVICES": "0"}), built(runs, 128, 2)
-    out = runs / f"with-{strategy}"
-    how = (*RL, "generation=vllm-colocate", "rollouts=32", "processes=2", "completions_per_pass=32", f"strategy={strategy}")
+    out = runs / f"with-{part}"
+    how = (*RL, "generation=vllm-colocate", "rollouts=32", "processes=2", "completions_per_pass=32", *RL_BY[part])
     command = [*FACTORY, "grpo", str(puzzles), "--student", str(student), *keys(how), "--out", str(out), "--runs", str(runs)]
-    return asked(command, runs / f"{strategy}.log") | learned(out)
+    return asked(command, runs / f"{part}.log") | learned(out)
 
 
 def big(part: str, work: Path) -> dict[str, Any]:
