@@ -60,6 +60,7 @@ class Prediction(NamedTuple):
     most_samples: int  # where every problem needs all its rounds
     tokens: Range
     usd: Range | None
+    price: Price | None  # the teacher's
     hours: Range
     cut: float  # share of the pilot's answers
     labels: dict[str, Bill]  # of each label that a model is asked for
@@ -155,6 +156,7 @@ def scale(recipe: Recipe, problems: int, traces: list[Trace], meter: Meter) -> P
         most_samples=problems * values.most_per_problem(),
         tokens=bill.tokens,
         usd=bill.usd,
+        price=meter.price,
         hours=bill.hours,
         cut=sum(t.finish == "length" for t in traces) / len(traces),
         labels={},
@@ -227,11 +229,12 @@ def prediction_text(p: Prediction) -> str:
         usd = "price unknown" if bill.usd is None else f"${bill.usd.middle:,.2f}"
         lines.append(f"labels     {name}: {bill.requests:,} requests, {bill.tokens.middle:,.0f} tokens, {usd}; in the sums below")
     lines.append(f"tokens     {p.tokens.middle:,.0f} ({p.tokens.low:,.0f} to {p.tokens.high:,.0f} in nine cases of ten)")
-    if p.usd is None:
+    if p.usd is None or p.price is None:
         unknown = [name for name, bill in p.labels.items() if bill.usd is None]
         what = f"the label {unknown[0]}: --set labels.N.price" if unknown else "this model: --set sample.price"
         lines.append(f"price      unknown for {what}.input_usd=..., and .output_usd=... likewise")
     else:
-        lines.append(f"price      ${p.usd.middle:,.2f} (${p.usd.low:,.2f} to ${p.usd.high:,.2f})")
+        source = f"{p.price.source}, read {p.price.as_of}" if p.price.as_of else p.price.source
+        lines.append(f"price      ${p.usd.middle:,.2f} (${p.usd.low:,.2f} to ${p.usd.high:,.2f}), the teacher's by {source}")
     lines.append(f"hours      {p.hours.middle:,.2f} ({p.hours.low:,.2f} to {p.hours.high:,.2f}) at the pilot's pace and limit")
     return "\n".join(lines)

@@ -80,6 +80,7 @@ def test_vllm_is_told_where_a_turn_ends_and_how_long_it_may_be() -> None:
     assert beside.generation_kwargs == {"stop_token_ids": [7], "detokenize": False}
     assert beside.vllm_importance_sampling_mode == "token_truncate" and beside.vllm_importance_sampling_correction
     assert (server.vllm_mode, server.vllm_server_base_url) == ("server", "http://localhost:8000")
+    assert server.vllm_group_port != 51216, "two trainings with a server of their own have to fit on a host"
     assert config_of(load(GrpoSettings, ("mismatch_correction=none",)), "vllm-server").vllm_importance_sampling_correction is False
     assert config_of(settings).use_vllm is False
 

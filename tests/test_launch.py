@@ -19,7 +19,7 @@ from curation.errors import UserError
 from factory.distilling import DEEPSPEED, KEEPER
 from factory.tokenising import open_examples, tokenise
 from training.launch import launch
-from training.processes import Means
+from training.processes import Means, say
 from training.settings import load
 from training.sft import train
 from training.sft_settings import SftSettings
@@ -133,3 +133,9 @@ def _wait_for(look: Any, seconds: float = 120.0) -> Any:
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.1)
     return found
+
+
+def test_what_a_process_says_is_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    print("a library's line without an end", end="")
+    say({"done": 7})
+    assert capsys.readouterr().out.splitlines() == ["a library's line without an end", '{"done": 7}']

@@ -95,7 +95,9 @@ def test_a_pilot_is_sampled_once_and_the_build_does_not_buy_it_again(tmp_path: P
     assert (predicted.problems, predicted.pilot, predicted.samples) == (30, 5, 30)
     assert predicted.tokens.middle == pytest.approx(30 * 120) and predicted.usd is not None
     assert predicted.usd.middle == pytest.approx(30 * (20 + 1000) / 1e6)
-    assert "price      $0.03" in prediction_text(predicted)
+    assert "price      $0.03" in prediction_text(predicted) and prediction_text(predicted).count("by the recipe\n") == 1
+    dated = predicted._replace(price=Price(1, 10, "2026-01-31", "https://prices.example"))
+    assert "by https://prices.example, read 2026-01-31\n" in prediction_text(dated)
     build(asked, runs=tmp_path / "runs")
     assert sent(server, "pilot") == 30
 

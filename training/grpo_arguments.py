@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from curation.ports import free_port
 from training.grpo_settings import GrpoSettings
 from training.rendering import Turn
 
@@ -104,7 +105,8 @@ def _sampling(settings: GrpoSettings, engine: str, turn: Turn) -> dict[str, Any]
         "vllm_gpu_memory_utilization": settings.vllm_memory_share,
         "vllm_enable_sleep_mode": settings.vllm_sleep and engine == "vllm-colocate",
         "vllm_max_model_length": settings.max_prompt_tokens + settings.max_completion_tokens,
-        "vllm_server_base_url": settings.vllm_server_url if engine == "vllm-server" else None,
+        # TRL's one port for the weights would let one training with a server run on a host.
+        **({"vllm_server_base_url": settings.vllm_server_url, "vllm_group_port": free_port("")} if engine == "vllm-server" else {}),
         # A base model's files name <|endoftext|> alone, and vLLM reads those files, not the student in memory.
         "generation_kwargs": {"stop_token_ids": [turn.end_id], **unread},
         "vllm_importance_sampling_correction": corrected,

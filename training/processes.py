@@ -89,9 +89,10 @@ def _follow(running: subprocess.Popen[str], tell: Tell, log: TextIO) -> dict[str
     for line in running.stdout:
         try:
             found = json.loads(line)
-        except ValueError:  # a library's own words, vLLM's log among them
-            log.write(line)
-            log.flush()
+        except ValueError:  # a library's own words, vLLM's log among them; or what `say` ends an unended line with
+            if line.strip():
+                log.write(line)
+                log.flush()
             continue
         if isinstance(found, dict) and "step" in found:
             tell(found)
@@ -124,4 +125,6 @@ def _know_cpu_0() -> None:
 
 
 def say(line: dict[str, Any]) -> None:
-    print(json.dumps(line), flush=True)
+    """On a line of its own, also where a library has begun one and not ended it."""
+    sys.stdout.write(f"\n{json.dumps(line)}\n")
+    sys.stdout.flush()

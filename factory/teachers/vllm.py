@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from curation.errors import UserError
+from curation.ports import free_port
 from curation.records import Trace
 from factory.meter import Meter
 from factory.progress import say
@@ -66,7 +66,7 @@ class Server:
 
     def __init__(self, identity: Identity, engine: Engine, log: Path) -> None:
         self.engine, self.log = engine, log
-        self.port = engine.port or _free_port()
+        self.port = engine.port or free_port()
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self.command = command(identity["model"], identity["revision"], engine, self.port)
         self._starts = 0
@@ -168,10 +168,3 @@ def command(model: str, revision: str, engine: Engine, port: int) -> list[str]:
     if engine.data_parallel > 1:
         line += ["--data-parallel-size", str(engine.data_parallel)]
     return [*line, *engine.arguments]
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
