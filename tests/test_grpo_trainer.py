@@ -9,7 +9,7 @@ import pytest
 from tiny_model import make_tiny_model
 from trying import FAST, SPREAD, prompts, trained
 
-from training.grpo_batches import by_length, ends, joined, share_of
+from training.grpo_batches import by_length, chosen, ends, joined, share_of
 from training.grpo_settings import GrpoSettings
 from training.grpo_stage import make_trainer, ordered
 from training.grpo_trainer import Rollout, advantages, differing, trainer_class
@@ -69,7 +69,7 @@ def test_refills_replace_silent_groups_and_stop_when_there_are_none_or_too_many(
             self.train_dataset = [{"prompt": "p"}] * 5
             self._metrics = {"train": {"refills": []}}
             self.args = self.state = self.processing_class = type("", (), {"seed": 1, "global_step": 0, "pad_token_id": 99})
-            self.accelerator = type("", (), {"num_processes": 1, "process_index": 0})
+            self.accelerator = type("", (), {"num_processes": 1, "process_index": 0, "device": "cpu"})
 
         def _rolled_out(self, inputs: list[dict[str, Any]]) -> Any:
             totals, first = next(made)
@@ -82,7 +82,8 @@ def test_refills_replace_silent_groups_and_stop_when_there_are_none_or_too_many(
     def batch(first: int, rows: int, width: int) -> dict[str, Any]:
         ids = torch.arange(first, first + rows).unsqueeze(1).expand(rows, width)
         mask = torch.ones_like(ids)
-        return {"prompt_ids": ids, "prompt_mask": mask, "completion_ids": ids, "completion_mask": mask, "num_items_in_batch": 0}
+        made = {"prompt_ids": ids, "prompt_mask": mask, "completion_ids": ids, "completion_mask": mask}
+        return made | {"num_items_in_batch": mask.sum()}
 
     trainer = ByHand(most=9)
     whole, totals, speaking = trainer._refilled(rollout(batch(10, 4, width=2), torch.tensor([0.0, 1.0, 7.0, 7.0])))
@@ -153,7 +154,7 @@ def test_joined_keeps_values_beside_their_tokens() -> None:
     for part in (one, two):
         part["old_per_token_logps"] = -part["completion_ids"].float()
         part["num_items_in_batch"] = part["completion_mask"].sum()
-    whole = joined([(one, torch.tensor([True])), (two, torch.tensor([False, True]))], pad_id=9)
+    whole = joined([chosen(one, torch.tensor([True])), chosen(two, torch.tensor([1]))], pad_id=9)
     assert whole["completion_ids"].tolist() == [[1, 2], [4, 9]] and whole["num_items_in_batch"] == 3
     assert whole["old_per_token_logps"].tolist() == [[-1.0, -2.0], [-4.0, 0.0]] and whole["advantages"].tolist() == [0.5, 2.0]
 

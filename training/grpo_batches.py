@@ -7,15 +7,20 @@ from typing import Any
 Batch = dict[str, Any]
 
 
-def joined(parts: list[tuple[Batch, Any]], pad_id: int) -> Batch:
-    """One batch of the rows chosen from several: prompts padded on the left, completions and their values on the right."""
+def chosen(batch: Batch, rows: Any) -> Batch:
+    """Some rows of a batch, by their places or a mask."""
+    return {name: value[rows.to(value.device)] if value.dim() else value for name, value in batch.items()}
+
+
+def joined(parts: list[Batch], pad_id: int) -> Batch:
+    """One batch of the rows of several: prompts padded on the left, completions and their values on the right."""
     import torch
 
     whole: Batch = {}
-    for name in parts[0][0]:
+    for name in parts[0]:
         if name == "num_items_in_batch":
             continue
-        rows = [batch[name][chosen] for batch, chosen in parts]
+        rows = [part[name] for part in parts]
         if rows[0].dim() == 2:
             width, fill = max(r.size(1) for r in rows), pad_id if name.endswith("_ids") else 0
             missing = [r.new_full((r.size(0), width - r.size(1)), fill) for r in rows]
@@ -27,13 +32,15 @@ def joined(parts: list[tuple[Batch, Any]], pad_id: int) -> Batch:
 
 
 def of_all_processes(batch: Batch, accelerator: Any, pad_id: int) -> Batch:
-    """The rows of every process, in the order of their ranks, for each of them."""
+    """The rows of every process, in the order of their ranks, for each of them, in the host's memory."""
     whole: Batch = {}
     for name, value in batch.items():
-        if value.dim() == 2:
-            fill = pad_id if name.endswith("_ids") else 0
-            value = accelerator.pad_across_processes(value, dim=1, pad_index=fill, pad_first=name.startswith("prompt"))
-        whole[name] = accelerator.gather(value.contiguous()) if value.dim() else value
+        if value.dim() and accelerator.num_processes > 1:
+            if value.dim() == 2:
+                fill = pad_id if name.endswith("_ids") else 0
+                value = accelerator.pad_across_processes(value, dim=1, pad_index=fill, pad_first=name.startswith("prompt"))
+            value = accelerator.gather(value.contiguous())
+        whole[name] = value.cpu()
     return whole
 
 

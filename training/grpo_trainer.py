@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curation.errors import UserError
-from training.grpo_batches import Batch, by_length, ends, joined, of_all_processes, share_of
+from training.grpo_batches import Batch, by_length, chosen, ends, joined, of_all_processes, share_of
 from training.grpo_lines import kept_before
 from training.grpo_reference import keep_reference
 from training.rendering import encode
@@ -133,34 +133,35 @@ def trainer_class() -> Any:
         def _refilled(self, first: Rollout) -> Rollout:
             """Silent groups make room for new prompts; those still there after max_refills earn nothing, as if dropped.
 
-            Every process has all rows meanwhile, since what speaks lies on them as it comes, and takes an equal part at the end.
+            Every process has the rows of all meanwhile, since what speaks lies on them as it comes, and takes an equal part at the
+            end: in the host's memory, since ten rollouts of long answers would be gigabytes beside the student.
             """
             wanted = first.totals.numel()
             # By seed and step, so that a resumed training draws the same.
             draw = random.Random(f"{self.args.seed}-{self.state.global_step}")
-            parts, scores = [(self._all(first.batch), first.speaking)], [first.totals[first.speaking]]
+            rows_of_first = self._all(first.batch)
+            parts, scores = [chosen(rows_of_first, first.speaking)], [first.totals[first.speaking]]
             refills = 0
             while (missing := wanted - sum(s.numel() for s in scores)) and refills < self.ours.max_refills:
                 draws = [draw.randrange(len(self.train_dataset)) for _ in range(self._groups(missing))]
                 asked = self._mine([at for at in draws for _ in range(self.num_generations)])
                 more = self._rolled_out([dict(self.train_dataset[at]) for at in asked])
                 speaking = more.speaking.nonzero().squeeze(1)[:missing]
-                parts.append((self._all(more.batch), speaking))
+                parts.append(chosen(self._all(more.batch), speaking))
                 scores.append(more.totals[speaking])
                 refills += 1
             if missing:  # TRL counts on as many completions as ever
                 silent = (~first.speaking).nonzero().squeeze(1)[:missing]
-                parts.append((parts[0][0], silent))
+                parts.append(chosen(rows_of_first, silent))
                 scores.append(torch.full_like(first.totals[silent], torch.nan))
             self._metrics["train"]["refills"].append(float(refills))
             totals = torch.cat(scores)
             whole = joined(parts, self.processing_class.pad_token_id)
             mine = share_of(whole, self.accelerator.process_index, self.accelerator.num_processes)
-            return Rollout(mine, totals, ~totals.isnan())
+            there = {name: value.to(self.accelerator.device) for name, value in mine.items()}
+            return Rollout(there, totals, ~totals.isnan())
 
         def _all(self, batch: Batch) -> Batch:
-            if self.accelerator.num_processes == 1:
-                return batch
             return of_all_processes(batch, self.accelerator, self.processing_class.pad_token_id)
 
         def _groups(self, missing: int) -> int:
