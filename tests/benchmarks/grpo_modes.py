@@ -1,4 +1,4 @@
-"""`factory run r1 --size tiny` on a GPU, then `factory grpo` from its cold start in every way that vLLM can sample.
+"""`factory grpo` from the cold start of `r1` at its tiny size, in every way that vLLM can sample.
 
     python tests/benchmarks/grpo_modes.py --out tests/benchmarks/results/grpo_modes.json
 
@@ -117,13 +117,6 @@ def learned(folder: Path) -> dict[str, Any]:
     return {"epoch_rewards": [round(statistics.mean(epoch), 4) for epoch in epochs], **found}
 
 
-def pipeline(runs: Path, gpu: dict[str, str]) -> dict[str, Any]:
-    """R1's four stages; generation=auto takes vLLM."""
-    found = asked([*FACTORY, "run", "r1", "--size", "tiny", "--runs", str(runs / "r1")], runs / "r1.log", **gpu)
-    rl = {stage: folder for stage in ("reasoning-rl", "final-rl") for folder in (runs / "r1/r1-tiny").glob(f"{stage}-????????")}
-    return found | {stage: learned(folder) for stage, folder in rl.items()}
-
-
 def untrained(runs: Path) -> Path:
     """The pipeline's student before it learns anything."""
     from training.making import StudentShape, make_student
@@ -164,9 +157,9 @@ def keys(settings: Iterable[str]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--part", choices=("r1", *MODES), action="append", help="these alone")
+    parser.add_argument("--part", choices=MODES, action="append", help="these alone")
     options = parser.parse_args()
-    parts, gpus = options.part or ["r1", *MODES], [str(gpu) for gpu in range(torch.cuda.device_count())]
+    parts, gpus = options.part or list(MODES), [str(gpu) for gpu in range(torch.cuda.device_count())]
     names = ("torch", "transformers", "trl", "vllm")
     found: dict[str, Any] = {
         "command": " ".join(["python", *sys.argv]),
@@ -182,10 +175,7 @@ def main() -> None:
             options.out.parent.mkdir(parents=True, exist_ok=True)
             options.out.write_text(json.dumps(found, indent=1).replace(folder, "FOLDER") + "\n")
 
-        if "r1" in parts:
-            write("r1", pipeline(runs, {"CUDA_VISIBLE_DEVICES": gpus[0]}))
-        if parts != ["r1"]:
-            reinforcements(parts, gpus, runs, write)
+        reinforcements(parts, gpus, runs, write)
 
 
 def reinforcements(parts: list[str], gpus: list[str], runs: Path, write: Callable[[str, dict[str, Any]], None]) -> None:
