@@ -82,7 +82,7 @@ def place(low: float, high: float) -> pl.Expr:
 def read_table(path: Path) -> pl.DataFrame:
     """A table of pass rates: a run's folder or its difficulty.parquet, or a file with problem_id, model, correct and judged.
 
-    Raises UserError where a column is missing or a row has more correct samples than judged ones.
+    Raises UserError where a column is missing, a row has no numbers of samples, or more correct ones than judged.
     """
     path = path / "difficulty.parquet" if path.is_dir() else path
     rows = list(read_rows(path))
@@ -92,11 +92,29 @@ def read_table(path: Path) -> pl.DataFrame:
         raise UserError(
             f"{path.name} is no table of pass rates: it has no {', '.join(missing) or 'rows'}: wanted {', '.join(wanted)}"
         )
-    kept: list[dict[str, Any]] = [{**{name: row[name] for name in wanted}, "revision": row.get("revision") or ""} for row in rows]
+    kept: list[dict[str, Any]] = [_row(path.name, row) for row in rows]
     frame = pl.DataFrame(kept, schema_overrides={name: TABLE[name] for name in kept[0]}, infer_schema_length=None)
     if bad := frame.filter(pl.col("correct") > pl.col("judged")).head(1).to_dicts():
         raise UserError(f"{path.name}: {bad[0]} has more correct samples than judged ones")
     return _with_rates(frame).select(TABLE.names())
+
+
+def _row(file: str, row: dict[str, Any]) -> dict[str, Any]:
+    named = {name: str(row.get(name) or "") for name in ("problem_id", "model", "revision")}
+    counted = {name: _count(row.get(name)) for name in ("correct", "judged")}
+    if None in counted.values() or not named["problem_id"]:
+        said = {name: row.get(name) for name in ("problem_id", "model", "correct", "judged")}
+        raise UserError(f"{file} has a row {said}: wanted a problem_id, and correct and judged as whole numbers from 0")
+    return named | counted
+
+
+def _count(value: Any) -> int | None:
+    """A number of samples, also as a CSV ("1") or a table with gaps (1.0) has it; None where it is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return int(number) if number >= 0 and number.is_integer() else None
 
 
 def of_models(table: pl.DataFrame, models: list[str]) -> pl.DataFrame:

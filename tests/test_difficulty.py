@@ -58,6 +58,10 @@ def test_a_table_goes_to_disk_and_back_and_is_summed_over_models(tmp_path: Path)
     [
         ("problem_id,model\np,a\n", "no correct, judged"),
         ("problem_id,model,correct,judged\np,a,3,2\n", "more correct samples than judged"),
+        ("problem_id,model,correct,judged\np,a,many,2\n", "'correct': 'many'.*whole numbers"),
+        ("problem_id,model,correct,judged\np,a,1,\n", "'judged': ''.*whole numbers"),
+        ("problem_id,model,correct,judged\np,a,0.5,1\n", "'correct': '0.5'.*whole numbers"),
+        ("problem_id,model,correct,judged\np,a,-1,1\n", "'correct': '-1'.*whole numbers"),
         ("", "no rows"),
     ],
 )
