@@ -91,7 +91,8 @@ def distill(
 
 
 def config_name(config: str | None) -> str:
-    return Path(config).stem.removeprefix("sft-") if config else "default"
+    # Not the stem: that of r1-distill-1.5b is r1-distill-1.
+    return Path(config).name.removesuffix(".yaml").removesuffix(".yml").removeprefix("sft-") if config else "default"
 
 
 def config_path(config: str) -> Path:

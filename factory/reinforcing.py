@@ -89,7 +89,8 @@ def grpo(
 
 
 def config_name(config: str | None) -> str:
-    return Path(config).stem.removeprefix("grpo-") if config else "grpo"
+    # Not the stem: that of r1-distill-1.5b is r1-distill-1.
+    return Path(config).name.removesuffix(".yaml").removesuffix(".yml").removeprefix("grpo-") if config else "grpo"
 
 
 def config_path(config: str) -> Path:

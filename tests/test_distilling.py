@@ -17,8 +17,9 @@ from tiny_model import CHATML, make_tiny_model
 from curation.errors import UserError
 from factory.build import build
 from factory.cli import cli
-from factory.distilling import config_path, distill
+from factory.distilling import config_name, config_path, distill
 from factory.recipe import CONFIGS, Changes, load_recipe
+from factory.reinforcing import config_name as in_reinforcing
 from factory.sampling import Request, Sampling
 from factory.teachers import hf
 from factory.tokenising import open_examples, tokenise
@@ -191,6 +192,12 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         open_examples(str(tmp_path))
     with pytest.raises(UserError, match="no file"):
         open_examples(str(tmp_path / "none.jsonl"))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_student_bears_the_whole_name_of_its_preset(name: str) -> None:
+    assert config_name(name) == config_name(f"presets/sft-{name}.yaml") == name
+    assert in_reinforcing("grpo-countdown-1.5b.yaml") == "countdown-1.5b"
 
 
 @pytest.mark.parametrize("name", PRESETS)
