@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from curation.errors import UserError
 from factory.distilling import DEEPSPEED, config_name, config_path
-from factory.tokenising import Examples, open_examples, tokenise
+from factory.tokenising import Examples, conversation, nothing_left, open_examples, tokenise
 from training.mfu import Lengths, lengths, peak_tflops, read_shape
-from training.plan import Hardware, options, plan_text, recommended
+from training.plan import Hardware, allowed, for_machine, options, plan_text, recommended
 from training.plan_files import GPUS_OF_A_HOST, Layout, hosts, write_launch_files
 from training.settings import load
 from training.sft_settings import SftSettings
@@ -30,17 +31,24 @@ class Machine(NamedTuple):
 def plan_student(where: str, student: str, config: str | None, assignments: Sequence[str], machine: Machine, *, runs: Path) -> str:
     """The table of layouts with the recommended one, and where its accelerate configuration was written.
 
-    Reads the examples and the student's config.json and tokenizer; no weights are downloaded or loaded.
+    Reads the examples and the student's config.json and tokenizer; no weights are downloaded or loaded. What the settings fix is
+    planned for alone. Raises UserError for settings that the training would refuse on that machine.
     """
     settings = load(SftSettings, assignments, config_path(config) if config else None)
+    target = _target(machine)
+    if settings.processes and settings.processes > target.gpus:
+        raise UserError(
+            f"processes is {settings.processes} and the plan is for {target.gpus} GPUs: one process needs one GPU, give --gpus"
+        )
+    settings = for_machine(settings, target)
+    target = target._replace(gpus=settings.processes or target.gpus)
     base, _ = find_student(student, weights=False)
     shape = read_shape(base)
     examples = open_examples(where)
     folder = runs / "students" / f"plan-{Path(student).name}-{config_name(config)}"
     known = any((base / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
     rows = _tokenised(examples, student, settings, runs, folder) if known else _guessed(examples, settings)
-    target = _target(machine)
-    found = options(shape, settings, target, rows)
+    found = [option for option in options(shape, settings, target, rows) if allowed(option, settings)]
     said = [plan_text(shape, settings, target, found, rows)]
     if not known:
         said.append(f"{student} has no tokenizer: tokens are characters divided by {CHARACTERS_A_TOKEN}.")
@@ -76,6 +84,9 @@ def _tokenised(examples: Examples, student: str, settings: SftSettings, runs: Pa
 
 
 def _guessed(examples: Examples, settings: SftSettings) -> Lengths:
-    characters = (sum(len(str(m["content"] or "")) for m in row["messages"]) for row in examples.read())
+    told = (conversation(row, settings.outcomes) for row in examples.read())
+    characters = (sum(len(turn["content"]) for turn in turns) for turns in told if not isinstance(turns, str))
     sizes = [size for size in (round(c / CHARACTERS_A_TOKEN) for c in characters) if size <= settings.max_length]
+    if not sizes:
+        raise nothing_left(examples, "judged by their characters", settings.outcomes, settings.max_length)
     return Lengths(sum(sizes), max(sizes), sum(size * size for size in sizes) / sum(sizes))

@@ -89,12 +89,15 @@ def tokenise(
     piece = once(store, "rows", settings, [examples.digest], work)
     (line,) = piece.facts["funnel"]
     if not line["kept"]:
-        why = left_out(line["dropped"], outcomes) or "it has no rows"
-        raise UserError(
-            f"{examples.name} leaves nothing to train on ({why}): wanted examples with a verdict of "
-            f"outcomes [{', '.join(outcomes)}] that fit max_length {max_length}"
-        )
+        raise nothing_left(examples, left_out(line["dropped"], outcomes) or "it has no rows", outcomes, max_length)
     return piece
+
+
+def nothing_left(examples: Examples, why: str, outcomes: Sequence[str], max_length: int) -> UserError:
+    return UserError(
+        f"{examples.name} leaves nothing to train on ({why}): wanted examples with a verdict of "
+        f"outcomes [{', '.join(outcomes)}] that fit max_length {max_length}"
+    )
 
 
 def left_out(dropped: Mapping[str, int], outcomes: Sequence[str]) -> str:
@@ -115,13 +118,9 @@ def _case(row: Read, student: Student, max_length: int, outcomes: Sequence[str])
     """The row as tokens, or why it is left out."""
     from jinja2 import TemplateError
 
-    if (verdict := _verdict(row)) not in outcomes:
-        return _reason(verdict)
-    messages = _messages(row)
-    if messages is None:
-        return "malformed_messages"
-    if len(messages) < 2 or messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
-        return "no_answer_turn"
+    messages = conversation(row, outcomes)
+    if isinstance(messages, str):
+        return messages
     try:
         made = render(messages, student.tokenizer, student.turn)
         prompt = prompt_text(student.tokenizer, messages[:-1])
@@ -132,6 +131,18 @@ def _case(row: Read, student: Student, max_length: int, outcomes: Sequence[str])
     if student.turn.end_id in made.input_ids[made.learned.index(True) : -1]:
         return "end_inside_answer"
     return Case(messages, made) if len(made.input_ids) <= max_length else "too_long"
+
+
+def conversation(row: Read, outcomes: Sequence[str]) -> list[Message] | str:
+    """The turns of a row, whose last one answers, or why it is left out. Raises UserError for a row without `messages`."""
+    if (verdict := _verdict(row)) not in outcomes:
+        return _reason(verdict)
+    messages = _messages(row)
+    if messages is None:
+        return "malformed_messages"
+    if len(messages) < 2 or messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
+        return "no_answer_turn"
+    return messages
 
 
 def _verdict(row: Read) -> str:

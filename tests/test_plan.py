@@ -24,6 +24,7 @@ SMALL = Shape(28, 1536, 12, 2, 128, 8960, 151936, True, True, 131072)
 SEVEN = Shape(28, 3584, 28, 4, 128, 18944, 152064, False, True, 131072)
 LARGE = Shape(64, 5120, 40, 8, 128, 27648, 152064, False, True, 131072)
 ROWS = Lengths(10_000_000, 32_768, 9_000.0)
+ASKED = {"messages": [{"role": "user", "content": "q" * 33}, {"role": "assistant", "content": "a" * 330}]}
 H200, H100S = Hardware(1, 139.0, 989.0), Hardware(8, 79.0, 989.0)
 
 
@@ -234,5 +235,35 @@ def test_a_plan_needs_no_weights_and_no_tokenizer(tmp_path: Path) -> None:
     assert "1.54B parameters, 1 x 1,100 tokens a pass, 8 passes a step, 2 x 40 GiB; 3 epochs of 3,300 tokens" in said
     assert "student has no tokenizer: tokens are characters divided by 3.3" in said and "Recommended: --set strategy=zero2" in said
     assert (tmp_path / "students" / "plan-student-default" / "accelerate.yaml").is_file()
+    for fixed, taken in (
+        ("strategy=fsdp2", "strategy=fsdp2 "),
+        ("gradient_checkpointing=true", "gradient_checkpointing=true "),
+        ("liger=off", "liger=off "),
+        ("processes=1", "strategy=single --set processes=1 "),
+    ):
+        of_it = CliRunner().invoke(cli, [*asked, "--gpus", "2", "--set", fixed], catch_exceptions=False).output
+        assert taken in of_it[of_it.index("Recommended") :]
     without = CliRunner().invoke(cli, [*asked[:-1], "--gpus", "2"])
     assert without.exit_code == 2 and "use them with --plan" in without.output
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "words"),
+    [
+        ({"prompt": "1 + 1?", "completion": "2"}, [], "the rows have no column messages; they have prompt, completion"),
+        ({"messages": "1 + 1?"}, [], "leaves nothing to train on"),
+        ({"messages": [{"role": "user"}]}, [], "leaves nothing to train on"),
+        (ASKED, ["max_length=8"], "leaves nothing to train on (judged by their characters): wanted examples"),
+        (ASKED | {"outcome": "incorrect"}, [], "leaves nothing to train on"),
+        (ASKED, ["rows_per_step=16"], "rows_per_step 16 is no multiple of rows_per_pass 1 times 3 processes"),
+        (ASKED, ["processes=4"], "processes is 4 and the plan is for 3 GPUs"),
+        (ASKED, ["strategy=single"], "strategy single and 3 processes do not fit together"),
+    ],
+)
+def test_a_plan_refuses_what_the_training_would(row: dict[str, Any], settings: list[str], words: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    values = [part for value in ("rows_per_step=12", *settings) for part in ("--set", value)]
+    asked = [str(tmp_path / "rows.jsonl"), "--student", str(config(tmp_path / "student")), "--runs", str(tmp_path), "--gpus", "3"]
+    with pytest.raises(UserError) as caught:
+        CliRunner().invoke(cli, ["distill", *asked, "--plan", *values], catch_exceptions=False)
+    assert words in str(caught.value)

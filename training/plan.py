@@ -66,17 +66,35 @@ def recommended(found: list[Option]) -> Option | None:
     return next((option for option in found if option.fits), None)
 
 
+def allowed(option: Option, settings: SftSettings) -> bool:
+    """Whether a layout is what the settings ask for, where they are not auto."""
+    choice = option.choice
+    return (
+        settings.strategy in ("auto", choice.strategy)
+        and settings.gradient_checkpointing in ("auto", choice.checkpointing)
+        and settings.liger in ("auto", "on" if choice.liger else "off")
+    )
+
+
+def for_machine(settings: SftSettings, hardware: Hardware) -> SftSettings:
+    """The settings with processes, precision and attention decided. Raises UserError for what the machine cannot follow."""
+    cuda = hardware.gpus > 0
+    count = settings.processes or max(hardware.gpus, 1)
+    if cuda and count > hardware.gpus:
+        raise UserError(f"processes is {count} and {hardware.gpus} GPUs are visible: one process needs one GPU")
+    decided = {"precision": _precision(settings, cuda), "attention": _attention(settings, cuda), "processes": count}
+    settings = settings.model_copy(update=decided)
+    _refuse(settings, count, cuda)
+    return settings
+
+
 def resolved(shape: Shape, settings: SftSettings, hardware: Hardware, rows: Lengths, *, liger_installed: bool) -> SftSettings:
     """The settings with every "auto" decided for a machine. Raises UserError where the batch fits in no way that they allow.
 
     Said before the model loads, from its config.json. The CPU trains in one process or with ddp, without Liger.
     """
-    cuda = hardware.gpus > 0
-    count = settings.processes or max(hardware.gpus, 1)
-    if cuda and count > hardware.gpus:
-        raise UserError(f"processes is {count} and {hardware.gpus} GPUs are visible: one process needs one GPU")
-    settings = settings.model_copy(update={"precision": _precision(settings, cuda), "attention": _attention(settings, cuda)})
-    _refuse(settings, count, cuda)
+    settings = for_machine(settings, hardware)
+    cuda, count = hardware.gpus > 0, settings.processes or 1
     wanted = settings.liger if settings.liger != "auto" else "on" if cuda and liger_installed else "off"
     found = [
         option
@@ -90,7 +108,7 @@ def resolved(shape: Shape, settings: SftSettings, hardware: Hardware, rows: Leng
     if best is None:
         raise UserError(_does_not_fit(shape, named, hardware))
     chosen = {"strategy": best.choice.strategy, "gradient_checkpointing": best.choice.checkpointing, "head": best.choice.head}
-    return settings.model_copy(update={**chosen, "liger": wanted, "processes": count})
+    return settings.model_copy(update={**chosen, "liger": wanted})
 
 
 def _precision(settings: SftSettings, cuda: bool) -> str:
