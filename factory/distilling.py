@@ -33,7 +33,7 @@ from training.processes import Means
 from training.settings import load
 from training.sft import Trained, last_checkpoint, liger_installed, train
 from training.sft_settings import SftSettings
-from training.students import Student, find_student, open_student
+from training.students import Student, find_student, open_student, require_weights
 from training.visible import hardware as visible_hardware
 
 LIBRARIES = ("accelerate", "cot-factory", "datasets", "numpy", "safetensors", "tokenizers", "torch", "transformers", "trl")
@@ -70,6 +70,7 @@ def distill(
         files = sorted(rows.folder.glob("rows-*.parquet"))
         decided = resolved(read_shape(opened.base), settings, visible_hardware(), lengths(files), liger_installed=liger_installed())
         find_student(student)  # its weights, now that they are needed
+        require_weights(opened)
         if last := last_checkpoint(work / "checkpoints"):
             say(f"train: going on from {last.name}")
         fresh = work / "model"

@@ -36,7 +36,7 @@ from training.reward_mix import mixed
 from training.settings import load
 from training.sft import last_checkpoint
 from training.sft_settings import SftSettings
-from training.students import Student, find_student, open_student
+from training.students import Student, find_student, open_student, require_weights
 from training.visible import hardware as visible_hardware
 
 
@@ -73,7 +73,7 @@ def grpo(
         found = [*replaced(opened.base, opened.tokenizer, probes(cases)), *check(cases, work / "served", opened.tokenizer)]
         require(found, "before training")
         find_student(student)  # its weights, now that they are needed
-        _has_weights(opened)
+        require_weights(opened)
         _say_resumed(work)
         fresh = work / "model"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -135,20 +135,6 @@ def _laid_out(student: Student, settings: GrpoSettings, piece: Piece, engine: st
         room = f"and {free / 1e9:,.0f} are free: raise save_every_rollouts"
         say(f"grpo: checkpoints take up to {most / 1e9:,.0f} GB in {work}, {room}")
     return decided
-
-
-def _has_weights(student: Student) -> None:
-    """Raise UserError where the student's folder has no weights, or not all that its index names."""
-    files = "*.safetensors" if [*student.base.glob("*.safetensors*")] else "pytorch_model*.bin"  # in transformers' order
-    found = {path.name for path in student.base.glob(files)}
-    indexes = [json.loads(path.read_text("utf-8")) for path in student.base.glob(f"{files}.index.json")]
-    wanted = {name for index in indexes for name in index["weight_map"].values()}
-    if not found or not wanted <= found:
-        missing = f"no {sorted(wanted - found)[0]}, which its index names" if wanted - found else "no weights"
-        raise UserError(
-            f"{student.name} has {missing}: wanted a folder with config.json, tokenizer and model.safetensors, as save_pretrained "
-            "writes it"
-        )
 
 
 def _keeps_tags(student: Student) -> None:

@@ -161,6 +161,24 @@ def test_the_gate_stands_before_the_training(tiny: Path, tmp_path: Path) -> None
     assert "no chat template" in said(plain, bare, tmp_path, *FAST, "chat_template=none.jinja")
 
 
+def test_a_student_that_cannot_be_opened_says_what_is_wrong(tiny: Path, tmp_path: Path) -> None:
+    rows = dataset(tmp_path, talk("<think>\na\n</think>\n\n4"))
+    broken = Path(shutil.copytree(tiny, tmp_path / "broken"))
+    assert "pad_token '<nope>' is no token of" in said(rows, tiny, tmp_path, *FAST, "pad_token='<nope>'")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert "model.safetensors of" in (told := said(rows, broken, tmp_path, *FAST)) and "cut off or torn" in told
+    weights.unlink()
+    assert "has no weights: wanted a folder with" in said(rows, broken, tmp_path, *FAST)
+    (broken / "chat_template.jinja").write_text("{% for m in messages %}")
+    assert "fails on a question with its answer (Unexpected end of template" in said(rows, broken, tmp_path, *FAST)
+    for file in broken.glob("tokenizer*"):
+        file.unlink()
+    assert "broken has no tokenizer: wanted its files" in said(rows, broken, tmp_path, *FAST)
+    (broken / "config.json").write_text("{")
+    assert "config.json of" in said(rows, broken, tmp_path, *FAST)
+
+
 @pytest.mark.slow
 def test_a_base_model_learns_to_stop_where_its_template_ends(tiny: Path, tmp_path: Path) -> None:
     base = Path(shutil.copytree(tiny, tmp_path / "base"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ class Student(NamedTuple):
     turn: Turn
 
 
+_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pth", "*.gguf", "*.onnx")
 
 
@@ -33,6 +35,10 @@ def find_student(name: str, *, weights: bool = True) -> tuple[Path, str]:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UserError(f"{name} is no model: wanted a folder with config.json, weights and tokenizer")
+        try:
+            json.loads((folder / "config.json").read_text("utf-8"))
+        except ValueError as error:  # not UTF-8, or not JSON
+            raise UserError(f"config.json of {name} cannot be read ({error}): copy or save the model again") from None
         return folder, ""
     from httpx import HTTPError
     from huggingface_hub import snapshot_download
@@ -56,6 +62,8 @@ def open_student(name: str, settings: SftSettings, served: Path, *, weights: boo
     from transformers import AutoConfig, AutoTokenizer
 
     base, revision = find_student(name, weights=weights)
+    if not any((base / file).is_file() for file in _TOKENIZERS):
+        raise UserError(f"{name} has no tokenizer: wanted its files beside config.json, as save_pretrained writes them")
     tokenizer = AutoTokenizer.from_pretrained(base)
     if settings.chat_template:
         tokenizer.chat_template = _template(Path(settings.chat_template))
@@ -63,6 +71,9 @@ def open_student(name: str, settings: SftSettings, served: Path, *, weights: boo
         require([finding("no_template", name)], "before training")
     turn = _turn(tokenizer, name)
     tokenizer.eos_token = turn.end_token
+    if settings.pad_token and settings.pad_token not in tokenizer.get_vocab():
+        known = ", ".join(sorted(tokenizer.all_special_tokens))
+        raise UserError(f"pad_token {settings.pad_token!r} is no token of {name}: wanted one that it has, such as {known}")
     tokenizer.pad_token = settings.pad_token or tokenizer.pad_token or turn.end_token
     config = AutoConfig.from_pretrained(base)
     config.eos_token_id, config.pad_token_id = turn.end_id, tokenizer.pad_token_id
@@ -81,8 +92,37 @@ def load_student(name: str, base: Path, served: Path) -> Student:
     return Student(name, "", base, tokenizer, _turn(tokenizer, name))
 
 
+def require_weights(student: Student) -> None:
+    """Raise UserError where the student's folder has no weights, not all that its index names, or a file that is cut off."""
+    from safetensors import SafetensorError, safe_open
+
+    files = "*.safetensors" if [*student.base.glob("*.safetensors*")] else "pytorch_model*.bin"  # in transformers' order
+    found = {path.name for path in student.base.glob(files)}
+    indexes = [json.loads(path.read_text("utf-8")) for path in student.base.glob(f"{files}.index.json")]
+    wanted = {name for index in indexes for name in index["weight_map"].values()}
+    if not found or not wanted <= found:
+        missing = f"no {sorted(wanted - found)[0]}, which its index names" if wanted - found else "no weights"
+        raise UserError(
+            f"{student.name} has {missing}: wanted a folder with config.json, tokenizer and model.safetensors, as save_pretrained "
+            "writes it"
+        )
+    for path in sorted(student.base.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy"):  # reads the header alone, which says how long the file is
+                pass
+        except SafetensorError as error:
+            raise UserError(f"{path.name} of {student.name} is cut off or torn ({error}): copy or download it again") from None
+
+
 def _turn(tokenizer: Any, name: str) -> Turn:
-    turn = end_of_turn(tokenizer)
+    from jinja2 import TemplateError
+
+    try:
+        turn = end_of_turn(tokenizer)
+    except TemplateError as error:
+        raise UserError(
+            f"the chat template of {name} fails on a question with its answer ({error}): mend it, or name one with chat_template"
+        ) from None
     if turn is None:
         found = finding("no_end_of_turn", name)
         raise UserError(f"{name}: {found.cause}: {found.remedy}")
