@@ -106,7 +106,8 @@ class Clean(Strict):
     rule: Literal["coverage", "ngram", "verbatim", "fuzzy"] = "coverage"  # verbatim: open-r1's words, LaTeX and commas included
     ngram: int = Field(8, ge=2)  # words
     min_coverage: float = Field(MIN_COVERAGE, gt=0, le=1)  # coverage: least share of a question's distinctive text
-    fuzzy_ratio: float = Field(95.0, gt=0, le=100)  # OpenThoughts: rapidfuzz ratio of the whole texts
+    # OpenThoughts: rapidfuzz ratio of the whole texts, of 100: a share such as 0.95 would match every row with any question.
+    fuzzy_ratio: float = Field(95.0, gt=1, le=100)
     check_gold: bool = True  # a gold that its own verifier refuses is dropped before a token is spent on it
     pass_rate: PassRate | None = None  # by a table of another run, before a token is spent
 
@@ -162,6 +163,12 @@ class SelectPassRate(Strict):
     surely: bool = False  # the whole 95 percent interval must lie in the band, not the rate alone
 
     _ends = model_validator(mode="after")(_ascend)
+
+    @model_validator(mode="after")
+    def _one_window(self) -> SelectPassRate:
+        if self.preset and (self.low, self.high) != (0.0, 1.0):
+            raise ValueError(f"preset {self.preset} has bands of its own: wanted preset, or low and high")
+        return self
 
 
 class SelectPerProblem(Strict):

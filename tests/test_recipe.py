@@ -25,6 +25,8 @@ def _set(*assignments):
         ("sample.settle={low: 0.9}", "sample.settle: value error, low 0.9 is above high 0.8"),
         ("labels=[{name: a, rubric: msc, windows: {b: {low: 2, high: 1}}}]", "windows.b: value error, low 2 is above high 1"),
         ("select=[{rule: pass_rate, low: 1, high: 0}]", "value error, low 1 is above high 0"),
+        ("select=[{rule: pass_rate, preset: limo, low: 0.1}]", "preset limo has bands of its own: wanted preset, or low and high"),
+        ("clean.fuzzy_ratio=0.95", "clean.fuzzy_ratio: input should be greater than 1, got 0.95"),
         ("limit=many", "limit: input should be a valid integer"),
         ("name.first=x", "name is a value, not a group of keys"),
         ("limit", "wanted KEY=VALUE"),
