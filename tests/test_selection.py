@@ -251,6 +251,7 @@ def test_a_mixture_over_buckets_of_a_number_and_over_a_name_nobody_has() -> None
     assert done.reasons[0] == "no_group"
     with pytest.raises(UserError, match="'z', which no row has"):
         mixture(table, by="source", quotas={"z": 1})
+    assert mixture(table.clear(), by="source", quotas={"z": 1}).state["wanted"] == {}  # no example survived: no name is at fault
 
 
 @pytest.mark.parametrize(

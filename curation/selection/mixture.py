@@ -40,7 +40,7 @@ def mixture(
     groups = bucketed(table[by], edges)
     named = dict(quotas or weights or {})
     for name in named:
-        if name not in groups:
+        if groups and name not in groups:
             has = ", ".join(sorted({g for g in groups if g is not None})[:20])
             raise UserError(f"the mixture names {by} {name!r}, which no row has; there are {has}")
     rows: dict[str, list[int]] = {}
