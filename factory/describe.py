@@ -119,6 +119,8 @@ def run_summary(folder: Path) -> str:
         said = f"{label['given']:,} given, {label['judge_labels']:,} by a model, {label['undetermined']:,} undetermined"
         lines.append(f"labels     {label['name']}: {said}: {folder / 'labels.parquet'}")
     lines.append(f"{rows:,} examples in {folder / 'dataset'}")
+    for told in _short_lines(folder, funnel):
+        lines += textwrap.wrap(told, min(width, 132), subsequent_indent=" " * 11, break_long_words=False, break_on_hyphens=False)
     if any(manifest["audit"].values()):
         told = f"doubts     {doubts(manifest['audit'])}: {folder / 'audit.parquet'}"
         lines += textwrap.wrap(told, min(width, 132), subsequent_indent=" " * 11, break_long_words=False, break_on_hyphens=False)
@@ -171,6 +173,31 @@ def _settled_lines(rounds: list[dict[str, int]]) -> list[str]:
     left = rounds[0]["problems"] - sums["inside"] - sums["too_easy"] - sums["too_hard"]
     cost = f"{left:,} undecided took {sums['undecided_traces']:,} of {sums['traces']:,} samples"
     return [f"pass rates settled: {found}; {cost} and {sums['undecided_tokens']:,} tokens", ""]
+
+
+def _short_lines(folder: Path, funnel: list[dict[str, Any]]) -> list[str]:
+    """What `select` asked for and did not get: a pool that is too small is told, as nothing told s1's readers of 393 for 1,000."""
+    if not (folder / "selection.json").is_file():
+        return []
+    states = json.loads((folder / "selection.json").read_text("utf-8"))
+    kept = {line["step"].partition(":")[0]: line["kept"] for line in funnel if line["unit"] == "examples"}  # of its last stage
+    lines = []
+    for state, (name, rows) in zip(states, kept.items(), strict=True):
+        size = None if state["settings"].get("quotas") else state["settings"].get("size")
+        short = [f"{rows:,} of {size:,} rows"] if size and rows < size else []
+        short += [f"{group} {got:,} of {asked:,}" for group, got, asked in _scarce_groups(state, size)]
+        if short:
+            lines.append(f"short      {name}: {', '.join(short)}: no more were there to take")
+    return lines
+
+
+def _scarce_groups(state: dict[str, Any], size: int | None) -> list[tuple[str, int, int]]:
+    """(group, rows, rows that its quota or weight asked for) of the groups of a mixture that were too small."""
+    quotas, weights, offered = (state["settings"].get("quotas"), state["settings"].get("weights"), state.get("offered", {}))
+    if size and offered:
+        whole = sum(weights.values()) if weights else len(offered)
+        quotas = {group: int(size * (weights[group] if weights else 1) / whole) for group in offered}
+    return [(group, state["wanted"][group], asked) for group, asked in (quotas or {}).items() if state["wanted"][group] < asked]
 
 
 def _sample_lines(folder: Path) -> list[str]:

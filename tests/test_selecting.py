@@ -9,6 +9,7 @@ import pytest
 
 from curation.errors import UserError
 from factory.build import build
+from factory.describe import run_summary
 from factory.recipe import Changes, load_recipe
 
 OREAL = "{rule: pass_rate, models: [small], preset: oreal}"
@@ -219,3 +220,14 @@ def test_traces_of_a_dropped_problem_say_why_even_where_its_copies_were_dropped_
     funnel = _funnel(build(load_recipe("openr1-math", changes), runs=tmp_path / "runs"))
     assert funnel["duplicates"]["dropped"] == {"exact_duplicate": 1} and funnel["decontaminate"]["dropped"] == {"in_bench": 1}
     assert funnel["replay"]["dropped"] == {"problem_in_bench": 1}
+
+
+def test_what_a_rule_asked_for_and_did_not_get_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "132")
+    mixed = "{rule: mixture, by: kind, weights: {algebra: 3, geometry: 1}, size: 40}"
+    text = run_summary(_run(tmp_path, f"select=[{mixed}, {{rule: limo, size: 900}}]"))
+    assert "short      mixture: 16 of 40 rows, algebra 8 of 30, geometry 8 of 10: no more were there to take\n" in text
+    assert "short      limo: 8 of 900 rows: no more were there to take\n" in text
+    quotas = "{rule: mixture, by: kind, quotas: {algebra: 2, geometry: 9}}"
+    text = run_summary(_run(tmp_path, f"select=[{quotas}, {{rule: limo, size: 5}}]"))
+    assert text.count("short      ") == 1 and "mixture: geometry 8 of 9: no more" in text
