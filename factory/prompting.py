@@ -100,9 +100,11 @@ def ask(store: Path, questions: Questions, student: Student, settings: GrpoSetti
     (line,) = piece.facts["funnel"]
     if not line["kept"]:
         why = ", ".join(f"{n:,} {reason}" for reason, n in line["dropped"].items()) or "it has no rows"
+        band = f", with a pass rate from {settings.min_pass_rate:g} to {settings.max_pass_rate:g} (min_pass_rate, max_pass_rate)"
         raise UserError(
-            f"{questions.name} leaves no prompt ({why}): wanted problems with golds that the verifier reads, no longer than "
-            f"max_prompt_tokens {settings.max_prompt_tokens}"
+            f"{questions.name} leaves no prompt ({why}): wanted problems with golds that the verifier reads (domain "
+            f"{settings.domain}, where a row does not say its own), no longer than max_prompt_tokens {settings.max_prompt_tokens}"
+            + (band if table else "")
         )
     say(f"prompts: {line['kept']:,} of {line['in']:,}" + "".join(f", {n:,} {why}" for why, n in line["dropped"].items()))
     return piece
