@@ -66,6 +66,7 @@ def evaluate(
     wanted = load(Evaluation, assignments)
     asked = load_suite(suite, Columns(wanted.prompt_column, wanted.answer_column, wanted.domain), limit, workers)
     teacher = examined(model)
+    _refuse_unused(wanted, teacher)
     sampling = Sampling(**wanted.model_dump(include={"temperature", "top_p", "max_tokens", "seed", "rows"}))
     known = teachers.identity(teacher)
     identity = Identity(
@@ -77,7 +78,7 @@ def evaluate(
     verdicts = _judged(traces, asked.problems, workers)
     questions = _by_question(asked.problems, traces, verdicts)
     result = _result(asked, wanted, identity, questions)
-    if wanted.best and wanted.samples > 1:
+    if wanted.best:
         result["scores"][f"best@{wanted.samples}"] = {"by": wanted.best, **_best(wanted, questions, traces)}
     key = content_id(identity, asked.digest, wanted.model_dump())[:8]
     path = out or runs / "evals" / f"{_stem(known.name)}-{asked.name}-{key}.json"
@@ -90,10 +91,17 @@ def evaluate(
 def examined(model: str) -> Teacher:
     """The student that a model's folder or specification names. Raises UserError for what runs no model."""
     spec = f"hf:{model}" if Path(model).is_dir() else model
-    teacher = parse_teacher(spec)
-    if teacher.kind not in ("hf", "openai", "vllm"):
+    if spec.partition(":")[0] not in ("hf", "openai", "vllm"):
         raise UserError(f"{model!r} is no model to examine: wanted a folder, hf:MODEL, vllm:MODEL or openai:MODEL@URL")
-    return teacher
+    return parse_teacher(spec)
+
+
+def _refuse_unused(wanted: Evaluation, teacher: Teacher) -> None:
+    """Raise UserError for a setting that this examination would leave unused."""
+    if teacher.kind != "vllm" and (wanted.tensor_parallel, wanted.data_parallel) != (1, 1):
+        raise UserError(f"tensor_parallel and data_parallel are of vllm:MODEL, and {teacher.kind}: has neither: leave them out")
+    if wanted.best and wanted.samples == 1:
+        raise UserError(f"best {wanted.best} chooses among samples, and samples is 1: set samples to 2 or more")
 
 
 def _sampled(
