@@ -280,6 +280,8 @@ def _first(file: str, raw: dict[str, Any], error: ValidationError) -> str:
     where, key = ": ".join(place) or "pipeline", place[-1]
     if first["type"] == "extra_forbidden":
         kinds: list[Any] = [Pipeline, Make, Build, Distill, Grpo, Eval]
-        return f"{file}: unknown key {where!r}{nearest(key, sorted({f for k in kinds for f in k.model_fields}))}"
+        name = place[0].removeprefix("stage ") if len(place) == 2 else ""
+        under = f"; a setting goes under set: {name}.set.{key}" if name else ""
+        return f"{file}: unknown key {where!r}{nearest(key, sorted({f for k in kinds for f in k.model_fields}))}{under}"
     got = "" if first["type"] == "missing" else f", got {str(first['input'])[:80]!r}"
     return f"{file}: {where}: {first['msg'][0].lower()}{first['msg'][1:]}{got}"

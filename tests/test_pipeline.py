@@ -112,6 +112,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     assert "wanted STAGE.KEY=VALUE" in said("first=x")
     assert "--set first.set={a: the value is no YAML (" in said("first.set={a")
     assert "unknown key 'stage first: recipee' (did you mean 'recipe'?)" in said("first.recipee=x")
+    assert "unknown key 'stage first: epochs'; a setting goes under set: first.set.epochs" in said("first.epochs=1")
     later = [{**STAGES[1], "set": {"x": "@alone/y"}}, STAGES[2]]
     assert "stage second takes @alone, which is no stage before it" in said(stages=later)
     assert "two stages are named first" in said(stages=[STAGES[0], STAGES[0]])
