@@ -35,7 +35,7 @@ from curation.verify import check_golds, verifier_versions
 from factory.embedding import embedding, embedding_facts
 from factory.evidence import pairs, write_evidence
 from factory.ledger import settle
-from factory.measuring import rates, table_digest
+from factory.measuring import rates, refuse_strange, table_digest
 from factory.problems import benchmark_digests, load_benchmark, open_source
 from factory.progress import track
 from factory.recipe import Recipe
@@ -256,6 +256,7 @@ def _windowed(ids: list[str], clean: Clean) -> Iterator[tuple[str | None, str]]:
     """(reason, detail) of each problem that another run's pass rates keep from being sampled."""
     assert clean.pass_rate is not None and clean.pass_rate.table is not None
     measured = rates(clean.pass_rate.table, clean.pass_rate.models)
+    refuse_strange(clean.pass_rate.table, measured["problem_id"], pl.Series(ids, dtype=pl.String))
     known = {row["problem_id"]: row for row in measured.iter_rows(named=True)}
     for problem_id in ids:
         row = known.get(problem_id)

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from curation.difficulty import FAILED, TABLE, Z_95, Verdicts, of_models, pass_rates, read_table
+from curation.errors import UserError
 from curation.files import write_table
 from factory.steps import Facts, Piece, file_digest, once
 
@@ -38,6 +39,15 @@ def table_digest(table: str | None) -> str | None:
 def rates(table: str, models: Sequence[str]) -> pl.DataFrame:
     """problem_id, correct, judged and pass_rate from a named table, summed over the models (all where none is named)."""
     return of_models(read_table(Path(table)), list(models))
+
+
+def refuse_strange(table: str, measured: pl.Series, wanted: pl.Series) -> None:
+    """Raise UserError where a named table, of the problems `measured`, has none of those `wanted`: each would be dropped."""
+    if len(wanted) and not wanted.is_in(measured.implode()).any():
+        raise UserError(
+            f"{table} has the pass rates of {measured.n_unique():,} problems, and none of the {wanted.n_unique():,} here: a "
+            "problem is known by its domain, question and gold, wanted the difficulty.parquet of a run over the same ones"
+        )
 
 
 def own_rates(difficulty: Piece, models: Sequence[str]) -> pl.DataFrame:

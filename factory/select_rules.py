@@ -22,7 +22,7 @@ from curation.selection.pass_rate import PRESETS, Band, by_pass_rate
 from curation.selection.per_problem import per_problem
 from curation.selection.s1k import s1k
 from factory.embedding import embedding
-from factory.measuring import own_rates, rates
+from factory.measuring import own_rates, rates, refuse_strange
 from factory.rules import Select, SelectDiverse, SelectLimo, SelectMixture, SelectPassRate, SelectPerProblem, SelectS1k
 from factory.steps import Piece
 
@@ -86,7 +86,8 @@ def _s1k(rule: SelectS1k, table: pl.DataFrame, difficulty: Piece) -> Selection:
     right = pl.when(pl.col("outcome") == "undetermined").then(None).otherwise(pl.col("outcome") == "correct").alias("correct")
     labels = _label(table, rule.domain).alias("domain"), _label(table, rule.source).fill_null("").alias("source")
     known = table.with_columns(*labels, pl.col("thinking").alias("length"))
-    known = known.join(_easy(rule, difficulty), on="problem_id", how="left", maintain_order="left").with_columns(right)
+    easy = _easy(rule, difficulty, known["problem_id"])
+    known = known.join(easy, on="problem_id", how="left", maintain_order="left").with_columns(right)
     done = s1k(
         known,
         size=rule.size,
@@ -102,9 +103,11 @@ def _s1k(rule: SelectS1k, table: pl.DataFrame, difficulty: Piece) -> Selection:
     return done._replace(details=[f"{detail}{by}" for detail, by in zip(done.details, solved, strict=True)])
 
 
-def _easy(rule: SelectS1k, difficulty: Piece) -> pl.DataFrame:
+def _easy(rule: SelectS1k, difficulty: Piece, wanted: pl.Series) -> pl.DataFrame:
     """problem_id, easy (whether a model solves it), by (which ones do); of problems judged for every model: s1 drops others."""
     table = read_table(Path(rule.table)) if rule.table else pl.read_parquet(difficulty.folder / "difficulty.parquet")
+    if rule.table:
+        refuse_strange(rule.table, table["problem_id"], wanted)
     listed = table.select(pl.format("{}@{}", "model", "revision")).unique().to_series().sort().to_list()
     models = (rule.models or listed) if table.height else []
     each = [of_models(table, [m]).filter(pl.col("judged") > 0).with_columns(pl.lit(m).alias("model")) for m in models]
@@ -120,6 +123,8 @@ def _rates(rule: SelectPassRate | SelectMixture, difficulty: Piece) -> pl.DataFr
 
 def _with_rates(rule: SelectPassRate | SelectMixture, table: pl.DataFrame, difficulty: Piece) -> pl.DataFrame:
     measured = _rates(rule, difficulty).select("problem_id", "pass_rate", "low", "high")
+    if rule.table:
+        refuse_strange(rule.table, measured["problem_id"], table["problem_id"])
     return table.join(measured, on="problem_id", how="left", maintain_order="left")
 
 

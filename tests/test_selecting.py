@@ -231,3 +231,21 @@ def test_what_a_rule_asked_for_and_did_not_get_is_told(tmp_path: Path, monkeypat
     quotas = "{rule: mixture, by: kind, quotas: {algebra: 2, geometry: 9}}"
     text = run_summary(_run(tmp_path, f"select=[{quotas}, {{rule: limo, size: 5}}]"))
     assert text.count("short      ") == 1 and "mixture: geometry 8 of 9: no more" in text
+
+
+STRANGE = "has the pass rates of 1 problems, and none of the 12 here: a problem is known by its domain"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "clean.pass_rate={table: TABLE, high: 0.5}",
+        "select=[{rule: pass_rate, table: TABLE, high: 0.5}]",
+        "select=[{rule: mixture, by: pass_rate, table: TABLE, edges: [0.5]}]",
+        "select=[{rule: s1k, domain: kind, models: [small], table: TABLE}]",
+    ],
+)
+def test_a_table_of_other_problems_is_refused(tmp_path: Path, setting: str) -> None:
+    (tmp_path / "t.csv").write_text("problem_id,model,correct,judged\n0123456789abcdef,small,1,4\n")
+    with pytest.raises(UserError, match=STRANGE):
+        _run(tmp_path, setting.replace("TABLE", str(tmp_path / "t.csv")))
