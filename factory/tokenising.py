@@ -156,7 +156,7 @@ def _reason(verdict: str) -> str:
 
 
 def _messages(row: Read) -> list[Message] | None:
-    """The conversation of a row; None where a turn has no role or no content."""
+    """The conversation of a row; None where a turn has no role or no content, or one that is no text, such as a list of parts."""
     if "messages" not in row:
         raise UserError(
             f"the rows have no column messages; they have {', '.join(row)}: wanted a run, or a list of role and content"
@@ -164,7 +164,9 @@ def _messages(row: Read) -> list[Message] | None:
     turns = row["messages"]
     if not isinstance(turns, list) or not all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns):
         return None
-    return [{"role": str(turn["role"]), "content": join_thinking(_reasoning(turn), str(turn["content"] or ""))} for turn in turns]
+    if not all(isinstance(turn.get(name), str | None) for turn in turns for name in ("content", *_BESIDE)):
+        return None
+    return [{"role": str(turn["role"]), "content": join_thinking(_reasoning(turn), turn["content"] or "")} for turn in turns]
 
 
 def _reasoning(message: dict[str, Any]) -> str | None:

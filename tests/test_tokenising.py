@@ -33,12 +33,14 @@ def test_rows_that_would_teach_something_wrong_are_left_out_with_their_reasons(t
         *talk("5", outcome="incorrect"),
         {"messages": [{"role": "user", "content": "alone"}]},
         *({"messages": broken} for broken in ("text", [1, 2], [{"content": "?"}, {"role": "assistant", "content": "4"}])),
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "?"}]}, {"role": "assistant", "content": "4"}]},
+        {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "4", "thinking": {"text": "a"}}]},
     ]
     student = open_student(str(tiny), SftSettings(), tmp_path / "served")
     piece = tokenise(tmp_path / "steps", open_examples(str(dataset(tmp_path, rows))), student, 200)
     (line,) = piece.facts["funnel"]
-    assert (line["in"], line["kept"]) == (9, 1)
-    dropped = {"malformed_messages": 3, "no_answer_turn": 2}
+    assert (line["in"], line["kept"]) == (11, 1)
+    dropped = {"malformed_messages": 5, "no_answer_turn": 2}
     assert line["dropped"] == dropped | {"end_inside_answer": 1, "incorrect_answer": 1, "too_long": 1}
     ids, wanted = pl.read_parquet(piece.folder / "rows-00000.parquet").row(0)
     assert student.tokenizer.decode([i for i, label in zip(ids, wanted, strict=True) if label != -100]).startswith("<think>\na\n")
