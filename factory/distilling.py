@@ -60,6 +60,7 @@ def distill(
     if (folder / MANIFEST).is_file():
         refuse_other(folder, name)
         return folder
+    refuse_unfinished(folder)
     work.mkdir(parents=True, exist_ok=True)
     with locked(work), shown_beside(work, folder):
         opened = open_student(student, settings, work / "served", weights=False)
@@ -117,6 +118,12 @@ def refuse_other(folder: Path, name: str) -> None:
     found = json.loads((folder / MANIFEST).read_text("utf-8"))["name"]
     if found != name:
         raise UserError(f"{folder} holds another student ({found}): choose another --out, or remove it")
+
+
+def refuse_unfinished(folder: Path) -> None:
+    """Raise UserError, before days of training, where the model could not be put at their end."""
+    if folder.exists():
+        raise UserError(f"{folder} is there and holds no finished student: choose another --out, or remove it")
 
 
 def put(fresh: Path, folder: Path) -> None:

@@ -16,7 +16,7 @@ from curation.errors import UserError
 from curation.files import write_atomic
 from curation.records import content_id
 from factory.beside import shown_beside
-from factory.distilling import DEEPSPEED, KEEPER, LIBRARIES, MANIFEST, hardware, put, refuse_other
+from factory.distilling import DEEPSPEED, KEEPER, LIBRARIES, MANIFEST, hardware, put, refuse_other, refuse_unfinished
 from factory.progress import PLAIN_EVERY_S, say
 from factory.prompting import Questions, ask, gate_cases, open_questions, prompts_of
 from factory.recipe import CONFIGS
@@ -61,6 +61,7 @@ def grpo(
     if (folder / MANIFEST).is_file():
         refuse_other(folder, name)
         return folder
+    refuse_unfinished(folder)
     work.mkdir(parents=True, exist_ok=True)
     with locked(work), shown_beside(work, folder):
         opened = open_student(student, _opening(settings), work / "served", weights=False)

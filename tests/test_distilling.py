@@ -190,6 +190,9 @@ def test_a_base_model_learns_to_stop_where_its_template_ends(tiny: Path, tmp_pat
     end = open_student(str(base), SftSettings(), tmp_path / "served").turn.end_id
     assert saved["eos_token_id"] == [end, 5]
     assert json.loads((folder / "config.json").read_text())["dtype"] == json.loads((base / "config.json").read_text())["dtype"]
+    (taken := tmp_path / "taken").mkdir()
+    with pytest.raises(UserError, match="taken is there and holds no finished student: choose another --out, or remove it"):
+        distill(str(rows), str(base), None, FAST, runs=tmp_path, out=taken, command="")
     other = ("epochs=2", *FAST[2:])
     with pytest.raises(UserError, match="holds another student"):
         distill(str(rows), str(base), None, other, runs=tmp_path, out=folder, command="")
