@@ -204,7 +204,7 @@ def view(run: Path, port: int, no_browser: bool) -> None:
 @click.argument("data", metavar="RUN_OR_DATASET")
 @click.option("--student", required=True, metavar="MODEL", help="A model folder, or a repository of the Hub.")
 @click.option("--config", metavar="NAME", help="A preset (r1-distill, openr1-distill, s1, limo, ...) or the path of a .yaml.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change any setting; repeatable.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting (help= lists all); repeatable.")
 @click.option("--runs", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where students are kept.")
 @click.option("--out", type=Path, metavar="DIR", help="Write the model here instead of RUNS/students/<student>-<config>-<hash>.")
 @click.option("--plan", is_flag=True, help="Say what each layout needs in memory and time, recommend one, and train nothing.")
@@ -240,7 +240,7 @@ def distill(
 @click.argument("data", metavar="RUN_OR_DATASET")
 @click.option("--student", required=True, metavar="MODEL", help="A model folder, or a repository of the Hub.")
 @click.option("--config", metavar="NAME", help="A preset (dapo, dr-grpo, deepscaler, tinyzero, ...) or the path of a .yaml.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change any setting; repeatable.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting (help= lists all); repeatable.")
 @click.option("--runs", type=Path, default=Path("runs"), show_default=True, metavar="DIR", help="Where students are kept.")
 @click.option("--out", type=Path, metavar="DIR", help="Write the model here instead of RUNS/students/<student>-<config>-<hash>.")
 def grpo(data: str, student: str, config: str | None, assignments: tuple[str, ...], runs: Path, out: Path | None) -> None:

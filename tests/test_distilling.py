@@ -23,6 +23,7 @@ from factory.reinforcing import config_name as in_reinforcing
 from factory.sampling import Request, Sampling
 from factory.teachers import hf
 from factory.tokenising import open_examples, tokenise
+from training.grpo_settings import GrpoSettings
 from training.settings import load
 from training.sft import last_checkpoint, train
 from training.sft_settings import SftSettings
@@ -205,6 +206,9 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         config_path("r2-distill")
     with pytest.raises(UserError, match=r"unknown key 'learning_rat': did you mean 'learning_rate'"):
         load(SftSettings, ("learning_rat=1",))
+    for kind in (SftSettings, GrpoSettings):  # as --help says
+        with pytest.raises(UserError, match=r"unknown key 'help': wanted one of .*learning_rate, .*, pad_token"):
+            load(kind, ("help=",))
     with pytest.raises(UserError, match="rows_per_step 4 is no multiple of rows_per_pass 3"):
         load(SftSettings, ("rows_per_step=4", "rows_per_pass=3"))
     with pytest.raises(UserError, match=r"outcomes.0: input should be 'correct', .* or 'no_gold', got \"right\""):

@@ -54,7 +54,7 @@ def _first(kind: type[Settings], error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"])) or "settings"
     if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, list(kind.model_fields), n=1, cutoff=0.5)
+        close = difflib.get_close_matches(key, list(kind.model_fields), n=1)  # at a cutoff of 0.5, help was taken for schedule
         meant = f"did you mean {close[0]!r}?" if close else f"wanted one of {', '.join(kind.model_fields)}"
         return f"{where}: unknown key {key!r}: {meant}"
     got = "" if first["type"] == "missing" else f", got {json.dumps(first['input'], default=str)[:80]}"
