@@ -119,7 +119,7 @@ def run_summary(folder: Path) -> str:
         said = f"{label['given']:,} given, {label['judge_labels']:,} by a model, {label['undetermined']:,} undetermined"
         lines.append(f"labels     {label['name']}: {said}: {folder / 'labels.parquet'}")
     lines.append(f"{rows:,} examples in {folder / 'dataset'}")
-    for told in _short_lines(folder, funnel):
+    for told in [*_unknown_teachers(folder, manifest["teachers"]), *_short_lines(folder, funnel)]:
         lines += textwrap.wrap(told, min(width, 132), subsequent_indent=" " * 11, break_long_words=False, break_on_hyphens=False)
     if any(manifest["audit"].values()):
         told = f"doubts     {doubts(manifest['audit'])}: {folder / 'audit.parquet'}"
@@ -173,6 +173,14 @@ def _settled_lines(rounds: list[dict[str, int]]) -> list[str]:
     left = rounds[0]["problems"] - sums["inside"] - sums["too_easy"] - sums["too_hard"]
     cost = f"{left:,} undecided took {sums['undecided_traces']:,} of {sums['traces']:,} samples"
     return [f"pass rates settled: {found}; {cost} and {sums['undecided_tokens']:,} tokens", ""]
+
+
+def _unknown_teachers(folder: Path, teachers: list[dict[str, Any]]) -> list[str]:
+    """The names in choose.teachers of whom no trace is here: misspelt, or absent from so small a run, which only a person knows."""
+    named = json.loads((folder / "recipe.json").read_text("utf-8"))["choose"]["teachers"]
+    there = [t["teacher"] for t in teachers]
+    strange = [name for name in named if name not in there]
+    return [f"unknown    no trace is of {', '.join(strange)} (choose.teachers); there are {', '.join(there)}"] if strange else []
 
 
 def _short_lines(folder: Path, funnel: list[dict[str, Any]]) -> list[str]:

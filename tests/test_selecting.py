@@ -249,3 +249,10 @@ def test_a_table_of_other_problems_is_refused(tmp_path: Path, setting: str) -> N
     (tmp_path / "t.csv").write_text("problem_id,model,correct,judged\n0123456789abcdef,small,1,4\n")
     with pytest.raises(UserError, match=STRANGE):
         _run(tmp_path, setting.replace("TABLE", str(tmp_path / "t.csv")))
+
+
+def test_a_teacher_of_whom_no_trace_is_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "132")
+    text = run_summary(_run(tmp_path, "choose.teachers=[teacher, smal]"))
+    assert "unknown    no trace is of smal (choose.teachers); there are small, teacher\n" in text
+    assert "unknown  " not in run_summary(_run(tmp_path))
