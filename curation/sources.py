@@ -125,10 +125,12 @@ def read_problems(
             mapped = map_columns(list(row), wanted, domain=domain, where=name, needs_gold=needs_gold)
         task = task_of(row) if domain == "code" and not wanted.get("answer") else None
         found = _to_problem(row, mapped, position, task, domain=domain, name=name, license=license)
-        yield _refuse(found, row, only, without) or found
+        yield _refuse(found, row, mapped, only, without) or found
 
 
-def _refuse(found: Problem, row: Row, only: Mapping[str, Sequence[Any]], without: Mapping[str, Sequence[Any]]) -> Refused | None:
+def _refuse(
+    found: Problem, row: Row, mapped: Mapped, only: Mapping[str, Sequence[Any]], without: Mapping[str, Sequence[Any]]
+) -> Refused | None:
     for column, values in only.items():
         if row.get(column) not in values:
             return Refused(found, f"{column}_not_wanted", str(row.get(column))[:LONGEST_EXTRA])
@@ -136,7 +138,10 @@ def _refuse(found: Problem, row: Row, only: Mapping[str, Sequence[Any]], without
         if row.get(column) in values:
             return Refused(found, f"{column}_not_wanted", str(row[column])[:LONGEST_EXTRA])
     if not found.prompt:
-        return Refused(found, "empty_problem", "")
+        cell = row.get(mapped.prompt or "")
+        return (
+            Refused(found, "problem_not_text", str(cell)[:LONGEST_EXTRA]) if _nested(cell) else Refused(found, "empty_problem", "")
+        )
     if not found.answer:
         return Refused(found, "no_gold", "")
     return None
@@ -153,7 +158,8 @@ def task_of(row: Row) -> Task | None:
 def _to_problem(row: Row, mapped: Mapped, position: int, task: Task | None, *, domain: str, name: str, license: str) -> Problem:
     gold_text = answer_text(row.get(mapped.answer or ""))
     solution = answer_text(row.get(mapped.solution or "")) or None
-    prompt = str(row.get(mapped.prompt or "") or "").strip()
+    asked = row.get(mapped.prompt or "")
+    prompt = "" if _nested(asked) else str(asked or "").strip()
     used = {c for c in mapped if c}
     meta = {k: v for k, v in row.items() if k not in used and _is_label(v)}
     answer: str | None = gold_text
@@ -176,6 +182,11 @@ def _to_problem(row: Row, mapped: Mapped, position: int, task: Task | None, *, d
         license=license,
         meta=canonical_json(meta),
     )
+
+
+def _nested(cell: Any) -> bool:
+    """Whether a cell is no text at all, such as the chat turns of sets for reinforcement learning: as text it would be Python."""
+    return isinstance(cell, list | dict) and bool(cell)
 
 
 def _countdown_puzzle(row: Row) -> dict[str, Any] | None:

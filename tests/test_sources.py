@@ -20,6 +20,16 @@ def test_the_usual_columns_are_found_and_labels_are_kept():
     assert json.loads(found.meta) == {"level": "Level 1", "type": "Algebra"}
 
 
+def test_chat_turns_are_no_question_and_are_refused_as_that():
+    turns = [{"role": "user", "content": "2+2?"}]
+    rows = [{"prompt": turns, "answer": "4"}, {"prompt": "2+3?", "answer": "5"}, {"prompt": [], "answer": "5"}]
+    first, second, empty = _read(rows)
+    assert isinstance(first, Refused) and (first.reason, first.detail) == ("problem_not_text", str(turns))
+    assert isinstance(second, Problem) and isinstance(empty, Refused) and empty.reason == "empty_problem"
+    (puzzle,) = _read([{"prompt": turns, "nums": [1, 2], "target": 3}], domain="countdown")
+    assert isinstance(puzzle, Problem) and "role" not in puzzle.prompt and "3" in puzzle.prompt
+
+
 def test_a_gsm8k_gold_becomes_its_number_and_stays_as_the_solution():
     (found,) = _read([{"question": "q", "answer": "2+2=<<2+2=4>>4 apples\n#### 4"}])
     assert found.answer == "4" and found.solution.endswith("#### 4")
