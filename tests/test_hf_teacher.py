@@ -195,6 +195,9 @@ def test_what_is_no_chat_model_is_one_sentence(tiny: Path, tmp_path: Path) -> No
     assert "could not be loaded" in said(str(torn))
     weights.unlink()
     assert "could not be loaded" in said(str(torn))
+    for file in torn.glob("tokenizer*"):
+        file.unlink()
+    assert "has no tokenizer: wanted its files" in said(str(torn))
     strict = Path(shutil.copytree(tiny, tmp_path / "strict"))
     (strict / "chat_template.jinja").write_text("{{ raise_exception('System role not supported') }}")
     assert "refuses messages of system, user (System role not supported)" in said(str(strict), requests()[0])

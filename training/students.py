@@ -62,7 +62,7 @@ def open_student(name: str, settings: SftSettings, served: Path, *, weights: boo
     from transformers import AutoConfig, AutoTokenizer
 
     base, revision = find_student(name, weights=weights)
-    if not any((base / file).is_file() for file in _TOKENIZERS):
+    if not has_tokenizer(base):
         raise UserError(f"{name} has no tokenizer: wanted its files beside config.json, as save_pretrained writes them")
     tokenizer = AutoTokenizer.from_pretrained(base)
     if settings.chat_template:
@@ -82,6 +82,11 @@ def open_student(name: str, settings: SftSettings, served: Path, *, weights: boo
     config.save_pretrained(served)
     generation_config(base, tokenizer, turn).save_pretrained(served)
     return Student(name, revision, base, tokenizer, turn)
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Without these files transformers gives an empty tokenizer, which makes no token of any text."""
+    return any((folder / file).is_file() for file in _TOKENIZERS)
 
 
 def load_student(name: str, base: Path, served: Path) -> Student:

@@ -18,6 +18,7 @@ from curation.errors import UserError
 from curation.records import Message, Trace, content_id
 from factory.sampling import Answer, Identity, Request, Sampling, answered, effective
 from factory.teachers.hf_rows import continue_rows
+from training.students import has_tokenizer
 
 THINK = "<think>"
 
@@ -101,6 +102,8 @@ def _load(name: str, revision: str | None) -> _Loaded:
     folder = Path(name)
     if folder.exists() and not (folder / "config.json").is_file():
         raise UserError(f"{name} is no model: wanted a directory with config.json, weights and tokenizer")
+    if folder.exists() and not has_tokenizer(folder):
+        raise UserError(f"{name} has no tokenizer: wanted its files beside config.json, as save_pretrained writes them")
     try:
         import torch
         from safetensors import SafetensorError
