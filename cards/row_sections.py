@@ -25,10 +25,11 @@ _COLUMNS = {
     "source_id": "the problem's id or position there",
     "license": "licence of that source",
     "teacher": "model that wrote the chosen generation",
+    "outcome": "verdict on the chosen generation, a model's second opinion included",
     "generations": "every generation for the problem, wrong ones included",
     "trace_ids": "their content ids, in the same order",
     "finish_reasons": "how each ended: stop, length (cut) or error",
-    "verdicts": "verdict on each: correct, incorrect or undetermined",
+    "verdicts": "verdict on each: correct, incorrect or undetermined; null where it was not judged, being cut, empty or the like",
     "verdict_reasons": "why, in one word",
     "extracted": "the answer found in each; null where none was found",
     "judge": "a model's second opinion on each that the rule rejected: equivalent counts as correct; null where not asked",
@@ -168,7 +169,7 @@ def _judge(facts: RunFacts) -> list[str]:
 def _counted(counts: list[tuple[str, int]], first: str, total: int, limit: int = 10) -> str:
     shown = counts[:limit]
     rest = sum(n for _, n in counts[limit:])
-    rows = [(code(name), n) for name, n in shown] + ([("all others", rest)] if rest else [])
+    rows = [(code(name) if name else "not judged", n) for name, n in shown] + ([("all others", rest)] if rest else [])
     return table([first, "generations", "share"], [[name, number(n), f"{n / total:.1%}"] for name, n in rows], right=(1, 2))
 
 

@@ -16,6 +16,7 @@ from make_run import HOSTILE, make_run
 from cards.dataset_card import HAND_CLOSE, HAND_OPEN, hand_written, keep_hand_written, render, split_card, write_card
 from cards.markdown import block, code, text
 from curation.errors import UserError
+from factory.choosing import EXAMPLES
 
 
 def metadata(card: str) -> dict[str, Any]:
@@ -105,6 +106,14 @@ def test_a_chosen_generation_that_is_wrong_shows(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", problems=4)
     rewrite(run, trace_id=pl.col("trace_ids").list.last())
     assert "Of the generations in `messages`: 4 incorrect." in render(run)
+
+
+def test_generations_that_were_not_judged_and_every_column_have_words(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    rewrite(run, verdicts=pl.lit(["correct", None], pl.List(pl.String)), **{n: pl.lit("x") for n in ("outcome", "judge")})
+    card = render(run)
+    assert "| not judged | 12 | 50.0% |" in card and "|  | 12 |" not in card
+    assert not [name for name in EXAMPLES if f"`{name}` |" in card and re.search(rf"`{name}` \| `[^`]*` \|  \|", card)]
 
 
 def test_lengths_are_in_characters_and_of_every_generation(tmp_path: Path) -> None:
