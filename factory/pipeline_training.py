@@ -62,22 +62,23 @@ def gpus() -> Hardware | None:
 
 
 def follow(command: Sequence[str]) -> None:
-    """Run a command to its end. Raises UserError with what it refuses, or if it is lost."""
+    """Run a command to its end. Raises UserError with what it refuses, what it failed at, or if it is lost."""
     kept = [sys.executable, "-I", str(Path(keeper.__file__)), *command]
-    refused = ""
+    said: dict[str, str] = {}
     with subprocess.Popen(kept, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="replace") as running:
         assert running.stdout
         for line in running.stdout:
-            if line.startswith('{"refused": '):
-                refused = json.loads(line)["refused"]
+            if line.startswith(('{"refused": ', '{"failed": ')):
+                said = json.loads(line)
             else:
                 sys.stderr.write(line)  # a library's own words
-    if refused:
-        raise UserError(refused)
+    if "refused" in said:
+        raise UserError(said["refused"])
     if running.returncode:
+        how = said.get("failed") or f"status {running.returncode} and no word, as one ends that is out of memory"
         raise UserError(
-            f"the process of this training ended with status {running.returncode} and no word, as one does that is out of memory: "
-            "its last lines are above, and the same command goes on from the last checkpoint"
+            f"the process of this training ended with {how}: its last lines are above, and the same command goes on from the last "
+            "checkpoint"
         )
 
 
@@ -95,6 +96,9 @@ def main(job: str) -> int:
     except UserError as error:
         print(json.dumps({"refused": str(error)}), flush=True)
         return 2
+    except Exception as error:  # the border of a process: the pipeline tells the person, above it stands where
+        print(json.dumps({"failed": f"{type(error).__name__}: {str(error)[:500]}"}), flush=True)
+        raise
     return 0
 
 

@@ -47,6 +47,8 @@ FINISHES = ("finish", "finish_reason", "finish_reasons")
 LOOKED_THROUGH = 1_000  # rows for a first trace: failed requests leave empty ones, and a table of millions is not read for none
 HEAD_CHARACTERS = 400  # how far into a question an instruction before the problem is looked for
 
+NOTHING = ("", None, "", "error")  # a generation that failed: null in its column, or in its place of a list
+
 
 class Loose(NamedTuple):
     """A trace that has not found its problem yet."""
@@ -56,7 +58,7 @@ class Loose(NamedTuple):
     model: str
     reasoning: str | None
     answer_text: str
-    finish: str
+    finish: str  # stop, length, or error where the row holds a generation that failed
 
 
 class Replay(NamedTuple):
@@ -90,7 +92,7 @@ def read_traces(rows: Iterable[Row], where: str) -> Iterator[Loose]:
     number, row, found = 0, Row(), False
     for number, row in enumerate(map(storable, rows), 1):
         for one in _traces_of(row):
-            found = True
+            found = found or one.finish != "error"
             yield one
         if not found and number == LOOKED_THROUGH:
             break
@@ -115,7 +117,7 @@ def _traces_of(row: Row) -> Iterator[Loose]:
     ids = tuple(str(row[i]) for i in IDS if row.get(i) is not None)
     asked_in = prompt_column([name for name, value in row.items() if isinstance(value, str) and value])
     question = str(row[asked_in]) if asked_in else ""
-    for asked, reasoning, answer, finish in _texts(row):
+    for asked, reasoning, answer, finish in list(_texts(row)) or [NOTHING]:
         yield Loose(asked or question, ids, model, reasoning, answer, finish)
 
 
@@ -123,21 +125,18 @@ def _texts(row: Row) -> Iterator[tuple[str, str | None, str, str]]:
     """(question or "", thinking, answer, finish) of each trace in a row."""
     for thinking, answer in PAIRS:
         if row.get(thinking) and row.get(answer) is not None:
-            for one in filter(None, _list(row[thinking])):
-                yield "", str(one).strip(), str(row[answer]).strip(), _finish(row, 0)
+            for one in _list(row[thinking]):
+                yield ("", str(one).strip(), str(row[answer]).strip(), _finish(row, 0)) if one else NOTHING
             return
     for column in TEXTS:
         if row.get(column) is not None:
             for index, text in enumerate(_list(row[column])):
-                if text is None:  # a generation that failed keeps its place in the list
+                if text is None:
+                    yield NOTHING
                     continue
                 thought = split_thinking(str(text))
-                yield (
-                    "",
-                    thought.reasoning,
-                    thought.answer,
-                    "stop" if thought.closed and _finish(row, index) == "stop" else "length",
-                )
+                finish = "stop" if thought.closed and _finish(row, index) == "stop" else "length"
+                yield "", thought.reasoning, thought.answer, finish
             return
     for column in CONVERSATIONS:
         if turns := _turns(row.get(column)):

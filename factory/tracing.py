@@ -75,8 +75,9 @@ def write_traces(traces: Iterable[Trace], folder: Path) -> Facts:
 def replay(store: Path, where: str, every: Sequence[Shard], cleaned: Sequence[Piece], clean: Clean) -> Piece:
     """Match existing traces to the problems of all shards.
 
-    Writes `traces-<shard>-<part>.parquet`, and `rejected-<part>.parquet` with the traces that answer no problem here or that
-    repeat another word for word. Bounded in memory: a part is written whenever FLUSH_CHARACTERS have gathered.
+    Writes `traces-<shard>-<part>.parquet`, and `rejected-<part>.parquet` with the traces that answer no problem here, that repeat
+    another word for word, or that their row holds no text of. Bounded in memory: a part is written whenever FLUSH_CHARACTERS have
+    gathered.
     """
     opened = open_replay(where)
 
@@ -91,7 +92,7 @@ def replay(store: Path, where: str, every: Sequence[Shard], cleaned: Sequence[Pi
             for loose in track(opened.traces, "replay", None, "traces"):
                 problem_id = match(loose, index) or ""
                 first = to_trace(loose, problem_id, 0)
-                reason = "duplicate_trace" if first.id in seen else None
+                reason = "no_generation" if loose.finish == "error" else "duplicate_trace" if first.id in seen else None
                 if not problem_id:
                     reason = away.get(normal_form(loose.question), "no_problem")
                 reasons.append(reason)

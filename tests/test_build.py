@@ -115,6 +115,8 @@ TRACES = [
     {"question": "How many positive divisors does 360 have?", "model": "good", "response": "<think>\na\n</think>\n\n\\boxed{24}"},
     {"question": "Something else altogether?", "model": "good", "response": "<think>\na\n</think>\n\n\\boxed{1}"},
     {"question": "Name the smallest prime greater than one hundred.", "model": "bad", "response": "\\boxed{101}"},
+    {"question": "Compute $1+1$.", "model": "bad", "response": [None]},
+    {"question": "Compute $1+1$.", "model": "bad"},
 ]
 
 
@@ -142,7 +144,7 @@ def test_replayed_traces_are_matched_judged_and_accounted_for(tmp_path):
         "duplicates": {"exact_duplicate": 1},
         "decontaminate": {"in_tests": 1},
         "check gold": {},
-        "replay": {"duplicate_trace": 1, "in_tests": 1, "no_problem": 1},
+        "replay": {"duplicate_trace": 1, "in_tests": 1, "no_generation": 2, "no_problem": 1},
         "sound": {"missing_thinking": 1, "truncated": 1},
         "verify": {"incorrect_different": 1},
         "choose": {},

@@ -12,13 +12,14 @@ Q = problem(prompt="What is $3+3$?", answer="6", domain="math", source_id="17")
 
 
 AB = ("replay", "a", "b", "stop")
+FAILED = ("replay", None, "", "error")
 ASKED = {"role": "user", "content": "q"}
 SHAPES = [
     ({"question": "q", "model": "r1", "response": "a\n</think>\nb"}, [("r1", "a", "b", "stop")]),
     ({"question": "q", "response": ["<think>a</think>b", "<think>c"]}, [AB, ("replay", "c", "", "length")]),
     ({"problem": "q", "generations": ["<think>a</think>b"], "finish_reasons": ["length"]}, [("replay", "a", "b", "length")]),
-    ({"question": "q", "generations": [None, "<think>a</think>b"], "finish_reasons": ["length", "stop"]}, [AB]),
-    ({"question": "q", "thinking_trajectories": [None, "a"], "attempt": "b"}, [AB]),
+    ({"question": "q", "generations": [None, "<think>a</think>b"], "finish_reasons": ["length", "stop"]}, [FAILED, AB]),
+    ({"question": "q", "thinking_trajectories": [None, "a"], "attempt": "b"}, [FAILED, AB]),
     ({"question": "q", "deepseek_thinking_trajectory": "a", "deepseek_attempt": "b"}, [AB]),
     ({"question": "q", "thinking_trajectories": ["a"], "attempt": "b"}, [AB]),
     ({"messages": [ASKED, {"role": "assistant", "content": "<think>a</think>b"}]}, [AB]),
@@ -48,9 +49,9 @@ def test_a_file_without_traces_says_what_it_has(rows, says):
         list(read_traces(rows, "file"))
 
 
-def test_a_first_row_whose_request_failed_hides_no_others():
-    rows = [{"question": "q", "response": None}, {"question": "q", "response": "<think>a</think>b"}]
-    assert [t.answer_text for t in read_traces(rows, "file")] == ["b"]
+def test_a_first_row_whose_request_failed_hides_no_others_and_is_counted():
+    rows = [{"question": "q", "response": None}, {"question": "q"}, {"question": "q", "response": "<think>a</think>b"}]
+    assert [(t.answer_text, t.finish) for t in read_traces(rows, "file")] == [("", "error"), ("", "error"), ("b", "stop")]
 
 
 def _match(**row):

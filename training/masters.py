@@ -34,13 +34,21 @@ class MasterAdamW(torch.optim.AdamW):  # type: ignore[misc]  # torch is not type
 
     def step(self, closure: None = None) -> None:
         for param, master in self.pairs:
-            master.data = master.data.to(param.device)
+            self._bring(master, param.device)
             master.grad = param.grad
         super().step()
         with torch.no_grad():
             torch._foreach_copy_([param for param, _ in self.pairs], [master for _, master in self.pairs])
         for _, master in self.pairs:
             master.grad = None  # the loop frees the model's own
+
+    def _bring(self, master: torch.Tensor, device: torch.device) -> None:
+        """A master with its moments: the trainer makes us before its model is on the GPU, and there a checkpoint may be read."""
+        if master.device == device:
+            return
+        master.data = master.data.to(device)
+        for name, value in self.state[master].items():
+            self.state[master][name] = value.to(device)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "masters": [master for _, master in self.pairs]}
