@@ -36,7 +36,7 @@ from training.reward_mix import mixed
 from training.settings import load
 from training.sft import last_checkpoint
 from training.sft_settings import SftSettings
-from training.students import Student, find_student, open_student, require_weights
+from training.students import Student, find_student, open_student, require_weights, window_of
 from training.visible import hardware as visible_hardware
 
 
@@ -111,7 +111,7 @@ def _opening(settings: GrpoSettings) -> SftSettings:
 
 def _fits_window(student: Student, settings: GrpoSettings, piece: Piece) -> None:
     """Raise UserError where the longest prompt and the longest completion do not fit into the model's window."""
-    window = json.loads((student.base / "config.json").read_text("utf-8")).get("max_position_embeddings")
+    window = window_of(student.base)
     most = max(stage.max_completion_tokens for stage in settings.each_stage())
     longest = piece.facts["longest"]
     if window is not None and longest + most > window:

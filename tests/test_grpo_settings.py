@@ -34,8 +34,10 @@ SIZES = {
 }
 
 
-def config_of(settings: GrpoSettings, engine: str = "transformers", rows: int = 10_000, cuda: bool = False):  # type: ignore[no-untyped-def]
-    return arguments(settings, Path("nowhere"), rows, mixed(settings).weights, engine, TURN, cuda=cuda)
+def config_of(  # type: ignore[no-untyped-def]
+    settings: GrpoSettings, engine: str = "transformers", rows: int = 10_000, cuda: bool = False, window: int | None = None
+):
+    return arguments(settings, Path("nowhere"), rows, mixed(settings).weights, engine, TURN, cuda=cuda, window=window)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -77,6 +79,7 @@ def test_vllm_is_told_where_a_turn_ends_and_how_long_it_may_be() -> None:
     settings = load(GrpoSettings, ("max_prompt_tokens=100", "max_completion_tokens=28"))
     beside, server = config_of(settings, "vllm-colocate"), config_of(settings, "vllm-server")
     assert (beside.use_vllm, beside.vllm_mode, beside.vllm_max_model_length) == (True, "colocate", 128)
+    assert config_of(settings, "vllm-colocate", window=96).vllm_max_model_length == 96, "vLLM refuses more than the model has"
     assert beside.generation_kwargs == {"stop_token_ids": [7], "detokenize": False}
     assert beside.vllm_importance_sampling_mode == "token_truncate" and beside.vllm_importance_sampling_correction
     assert (server.vllm_mode, server.vllm_server_base_url) == ("server", "http://localhost:8000")

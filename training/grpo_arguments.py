@@ -11,13 +11,21 @@ from training.rendering import Turn
 
 
 def arguments(
-    settings: GrpoSettings, folder: Path, rows: int, weights: tuple[float, ...], engine: str, turn: Turn, *, cuda: bool
+    settings: GrpoSettings,
+    folder: Path,
+    rows: int,
+    weights: tuple[float, ...],
+    engine: str,
+    turn: Turn,
+    *,
+    cuda: bool,
+    window: int | None = None,
 ) -> Any:
-    """The GRPOConfig of a stage that sees `rows` prompts, each once."""
+    """The GRPOConfig of a stage that sees `rows` prompts, each once; `window` is the student's, in tokens, if it has one."""
     from trl import GRPOConfig
 
     made = GRPOConfig(
-        **{**_loop(settings, folder, rows, cuda), **_learning(settings, weights), **_sampling(settings, engine, turn)}
+        **{**_loop(settings, folder, rows, cuda), **_learning(settings, weights), **_sampling(settings, engine, turn, window)}
     )
     if settings.alone:
         made._n_gpu = 1  # of several that are visible; transformers would take them all, by nn.DataParallel
@@ -86,7 +94,7 @@ def _learning(settings: GrpoSettings, weights: tuple[float, ...]) -> dict[str, A
     }
 
 
-def _sampling(settings: GrpoSettings, engine: str, turn: Turn) -> dict[str, Any]:
+def _sampling(settings: GrpoSettings, engine: str, turn: Turn, window: int | None) -> dict[str, Any]:
     sampled = {
         "max_completion_length": settings.max_completion_tokens,
         "temperature": settings.temperature,
@@ -100,11 +108,12 @@ def _sampling(settings: GrpoSettings, engine: str, turn: Turn) -> dict[str, Any]
     # Only tokens are read of the answers, and no text need be made of them. A server's API has no such key.
     unread = {"detokenize": False} if engine == "vllm-colocate" else {}
     corrected = settings.mismatch_correction != "none"
+    most = settings.max_prompt_tokens + settings.max_completion_tokens
     return sampled | {
         "vllm_mode": engine.removeprefix("vllm-"),
         "vllm_gpu_memory_utilization": settings.vllm_memory_share,
         "vllm_enable_sleep_mode": settings.vllm_sleep and engine == "vllm-colocate",
-        "vllm_max_model_length": settings.max_prompt_tokens + settings.max_completion_tokens,
+        "vllm_max_model_length": min(most, window or most),  # prompts that leave answers no room are refused before
         # TRL's one port for the weights would let one training with a server run on a host.
         **({"vllm_server_base_url": settings.vllm_server_url, "vllm_group_port": free_port("")} if engine == "vllm-server" else {}),
         # A base model's files name <|endoftext|> alone, and vLLM reads those files, not the student in memory.

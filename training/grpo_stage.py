@@ -22,7 +22,7 @@ from training.grpo_trainer import trainer_class
 from training.progress import Tell, last_checkpoint
 from training.reward_mix import mixed
 from training.sft import save_whole
-from training.students import Student, generation_config
+from training.students import Student, generation_config, window_of
 
 
 class Prompt(NamedTuple):
@@ -74,7 +74,8 @@ def make_trainer(rows: Sequence[Prompt], student: Student, settings: GrpoSetting
     dtype = torch.bfloat16 if low and settings.strategy != "ddp" else torch.float32  # DDP casts fp32 weights as they are used
     rewards = mixed(settings)
     # Before the model: ZeRO-3 shards it while it loads.
-    args = arguments(settings, checkpoints, len(rows), rewards.weights, engine, student.turn, cuda=cuda)
+    window = window_of(student.base)
+    args = arguments(settings, checkpoints, len(rows), rewards.weights, engine, student.turn, cuda=cuda, window=window)
     model = AutoModelForCausalLM.from_pretrained(student.base, dtype=dtype, attn_implementation=settings.attention)
     model.config.eos_token_id, model.config.pad_token_id = student.turn.end_id, student.tokenizer.pad_token_id
     model.generation_config = generation_config(student.base, student.tokenizer, student.turn)

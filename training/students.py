@@ -84,6 +84,12 @@ def open_student(name: str, settings: SftSettings, served: Path, *, weights: boo
     return Student(name, revision, base, tokenizer, turn)
 
 
+def window_of(base: Path) -> int | None:
+    """Positions that the model in a folder was made for, in tokens; None where its config does not say."""
+    positions: int | None = json.loads((base / "config.json").read_text("utf-8")).get("max_position_embeddings")
+    return positions
+
+
 def has_tokenizer(folder: Path) -> bool:
     """Without these files transformers gives an empty tokenizer, which makes no token of any text."""
     return any((folder / file).is_file() for file in _TOKENIZERS)
