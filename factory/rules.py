@@ -180,7 +180,7 @@ class SelectPerProblem(Strict):
 
 class SelectMixture(Strict):
     rule: Literal["mixture"]
-    by: str  # source, domain, teacher, outcome, characters, words, pass_rate, or a key of meta
+    by: str  # source, domain, teacher, outcome, characters, words, pass_rate, or a key of meta (meta.domain: the source's own)
     size: int | None = Field(None, ge=1)  # None: as many as the scarcest group allows
     weights: dict[str, Annotated[float, Field(ge=0)]] = {}  # empty: alike
     quotas: dict[str, Annotated[int, Field(ge=0)]] = {}  # rows of each group at most; then size and weights say nothing

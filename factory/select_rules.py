@@ -30,6 +30,8 @@ SHARDS_AT_ONCE = 2  # Polars packs and unpacks a column on one core, and nearly 
 _SOLVED = "solved_by_a_small_model"
 _PLAIN = ("id", "problem_id", "trace_id", "problem", "source", "domain", "teacher", "outcome", "meta")
 
+_OWN = ("row", "shard", "file", "meta")  # of the table, and no label
+
 
 def example_table(files: Sequence[Path], rules: Sequence[Select]) -> pl.DataFrame:
     """One row for each example of all shards, in order: row, shard, its labels, and what its trace looks like in numbers.
@@ -129,15 +131,28 @@ def _with_rates(rule: SelectPassRate | SelectMixture, table: pl.DataFrame, diffi
 
 
 def _label(table: pl.DataFrame, name: str) -> pl.Series:
-    """A column of the table, or the values of a key of `meta`; null where a row has none."""
+    """A column of the table, or the values of a key of `meta` (`meta.KEY` where a column has that name); null where a row has none.
+
+    Raises UserError where there is neither, and where a column is the same in all rows and the source's own of that name is not:
+    the domain that golds are read as is "math" for each row of a source that knows twenty.
+    """
     if name in table.columns and name != "meta":
+        if table[name].n_unique() == 1 and len(set(map(str, _of_meta(table, name))) - {"None"}) > 1:
+            raise UserError(
+                f"{name!r} is {table[name][0]!r} in every example, and the source's own values of it differ: wanted meta.{name}"
+            )
         return table[name]
-    found = [json.loads(meta).get(name) for meta in table["meta"]]
+    found = _of_meta(table, name.removeprefix("meta."))
     if table.height and all(value is None for value in found):
-        raise UserError(f"no example has {name!r} as a column or in meta; there are {', '.join(table.columns)} and {_keys(table)}")
+        shown = [column for column in table.columns if column not in _OWN]
+        raise UserError(f"no example has {name!r} as a column or in meta; there are {', '.join(shown)} and {_keys(table)}")
     if all(isinstance(value, int | float) or value is None for value in found):
         return pl.Series(name, found, pl.Float64, strict=False)
     return pl.Series(name, [None if value is None else str(value) for value in found], pl.String)
+
+
+def _of_meta(table: pl.DataFrame, key: str) -> list[Any]:
+    return [json.loads(meta).get(key) for meta in table["meta"]]
 
 
 def _keys(table: pl.DataFrame) -> str:

@@ -132,6 +132,14 @@ def test_a_label_that_no_row_has_is_named(tmp_path: Path) -> None:
         _run(tmp_path, "select=[{rule: pass_rate, models: [other]}]")
 
 
+def test_the_sources_own_domain_is_not_taken_for_what_golds_are_read_as(tmp_path: Path) -> None:
+    labelled = [{**problem, "domain": problem["kind"]} for problem in PROBLEMS]
+    with pytest.raises(UserError, match=r"'domain' is 'math' in every example.*wanted meta\.domain"):
+        _run(tmp_path, "select=[{rule: mixture, by: domain}]", problems=labelled)
+    run = _run(tmp_path, "select=[{rule: mixture, by: meta.domain, quotas: {algebra: 3}}]", problems=labelled)
+    assert {json.loads(meta)["domain"] for meta in _dataset(run)["meta"]} == {"algebra"} and _dataset(run).height == 3
+
+
 def test_limo_and_diversity_run_over_examples(tmp_path: Path) -> None:
     run = _run(tmp_path, "select=[{rule: limo, size: 8}, {rule: diverse, size: 4, dimensions: 8}]")
     assert _dataset(run).height == 4
