@@ -74,6 +74,10 @@ def test_intervals_hold_what_they_promise() -> None:
 
 def test_nothing_is_certain_after_a_clean_sweep() -> None:
     assert over_questions(np.ones(30), 0).low == pytest.approx(0.886, abs=0.002)  # Wilson
+    low, high = over_samples(np.zeros((10, 3)), 0)
+    assert low == 0.0 and high == pytest.approx(0.114, abs=0.002)
+    low, high = over_samples(np.repeat([[0.0], [1.0]], 15, axis=1).repeat(2, axis=0), 0)  # of 30 samples each
+    assert (low, high) == (pytest.approx(0.5 - 0.114 / 2, abs=0.001), pytest.approx(0.5 + 0.114 / 2, abs=0.001))
     assert over_questions(np.zeros(30), 0).high == pytest.approx(0.114, abs=0.002)
 
 

@@ -114,9 +114,16 @@ def over_questions(by_question: Floats, seed: int, *, resamples: int = RESAMPLES
 
 
 def over_samples(right: Floats, seed: int, *, resamples: int = RESAMPLES) -> Interval:
-    """95 percent interval of pass@1 on these very questions; `right` is questions x at least two samples, 0 or 1."""
+    """95 percent interval of pass@1 on these very questions; `right` is questions x at least two samples, 0 or 1.
+
+    Where no question has both right and wrong samples a bootstrap sees no spread: there it is Wilson's, of the samples of the
+    questions that have none right, and of those that have all right.
+    """
     draw = np.random.default_rng(seed)
     count, rates = right.shape[1], right.mean(axis=1)
+    if np.isin(rates, (0.0, 1.0)).all():
+        up, down = (share * Z_95**2 / (share * right.size + Z_95**2) for share in (1.0 - rates.mean(), rates.mean()))
+        return Interval(float(rates.mean() - down), float(rates.mean() + up))
     # Drawing n of n answers with replacement, of which c are right, gives a binomial number of right ones. c/n in the place of
     # the true rate makes the variance too small by (n - 1)/n on average: hence the factor.
     means = draw.binomial(count, rates, size=(resamples, len(right))).mean(axis=1) / count
