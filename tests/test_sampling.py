@@ -176,7 +176,9 @@ def test_killed_again_and_again_it_ends_like_an_undisturbed_run(tmp_path: Path, 
     texts = sorted(t.answer_text for t in journal.read_journal(tmp_path).values())
     assert texts == sorted(f"slow killed {n} -> None" for n in range(60))
     sent = sum("killed" in seen.prompt for seen in server.seen)
-    assert 60 <= sent <= 60 + 4 * 4  # at most those in flight at each kill
+    # Lost at each kill: those in flight, and what is answered and not yet written, since no `keep` is given that would write it
+    # before the next request is sent. On a busy machine that was one.
+    assert 60 <= sent <= 60 + 4 * (4 + 4)
 
 
 def test_closing_the_loop_stops_the_teacher(tmp_path: Path, server: FaultServer) -> None:
