@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 from pydantic import BaseModel, ConfigDict, Field
 
 from curation.errors import UserError
-from curation.records import Finish, Message, Trace, canonical_json, trace
+from curation.records import Finish, Message, Trace, canonical_json, content_id, trace
 from curation.thinking import split_thinking
 from factory import journal
 from factory.journal import Store
@@ -43,7 +43,7 @@ class Sampling(BaseModel):
     min_p: float | None = Field(default=None, ge=0, le=1)
     stop: tuple[str, ...] | None = None
     max_tokens: int = Field(ge=1)  # tokens of the answer, thinking included
-    seed: int | None = None  # of sample 0; sample i is asked for with seed + i
+    seed: int | None = None  # of all; each problem and sample is asked for with one of its own, made from this: `seed_of`
     rows: int | None = Field(default=None, ge=2)  # hf: prompts at a time, each with its own random stream; None: one by one
     extra: dict[str, Any] | None = None  # sent as they are: what only this server knows, such as vLLM's ignore_eos
 
@@ -53,6 +53,17 @@ class Sampling(BaseModel):
     retries: int = Field(default=5, ge=0)  # further attempts of one request
     stream: bool | None = None  # None: where the teacher is an endpoint
     on_cut: Literal["set-aside", "continue"] = "set-aside"  # continue: what a stream brought before it broke is kept as well
+
+
+def seed_of(sampling: Sampling, request: Request) -> int | None:
+    """The seed that a request is sent with, of 31 bits, its own for each problem and sample; None where none is asked for.
+
+    With one for sample i of every problem, vLLM (0.25.1 makes a generator of each request's seed) would draw the same noise for
+    all of them: they would err together, and no interval of a score would hold.
+    """
+    if sampling.seed is None:
+        return None
+    return int(content_id(sampling.seed, request.problem_id, request.index), 16) % 2**31
 
 
 _FETCHING = {"timeout_s", "in_flight", "retries", "stream", "on_cut"}

@@ -14,7 +14,7 @@ from fault_server import FaultServer, serve_faults
 from curation.errors import UserError
 from curation.records import Trace
 from factory.meter import Meter
-from factory.sampling import Request, Sampling, effective
+from factory.sampling import Request, Sampling, effective, seed_of
 from factory.teachers import chat_completion, openai, patience
 from factory.teachers.wording import request_body
 
@@ -259,12 +259,21 @@ def test_what_is_sent(server: FaultServer) -> None:
             "temperature": 0.6,
             "top_p": 0.95,
             "max_tokens": 5,
-            "seed": 100 + r.index,
+            "seed": seed_of(sampling, r),
             "stream": True,
             "stream_options": {"include_usage": True},
         }
     assert {t.sampling for t in traces} == {'{"max_tokens":5,"seed":100,"temperature":0.6,"top_p":0.95}'}
     assert json.loads(traces[0].sampling) == effective(sampling)
+
+
+def test_each_sample_has_a_seed_of_its_own() -> None:
+    """One seed for all questions' first samples would be one stream of random numbers for all of them in vLLM."""
+    seeded = [Sampling(max_tokens=5, seed=seed) for seed in (0, 1)]
+    asked = [Request(f"p{n}", index, ({"role": "user", "content": "q"},)) for n in range(10) for index in range(10)]
+    seeds = [seed_of(sampling, one) for sampling in seeded for one in asked]
+    assert len(set(seeds)) == 200 and all(seed is not None and 0 <= seed < 2**31 for seed in seeds)
+    assert seeds[:100] == [seed_of(seeded[0], one) for one in asked] and seed_of(Sampling(max_tokens=5), asked[0]) is None
 
 
 def test_keys_come_from_the_environment_and_are_never_shown(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from curation.errors import UserError
 from curation.records import Message, Trace, content_id
-from factory.sampling import Answer, Identity, Request, Sampling, answered, effective
+from factory.sampling import Answer, Identity, Request, Sampling, answered, effective, seed_of
 from factory.teachers.hf_rows import continue_rows
 from training.students import has_tokenizer
 
@@ -33,8 +33,9 @@ def sample(requests: Iterable[Request | None], *, model: str, revision: str | No
     """The trace of each request, in their order; the model is loaded, to a GPU where there is one, before the first.
 
     `model` is a local directory or a repository on the Hub; a directory has no revision, and one that is given is only recorded.
-    Temperature None or 0 is greedy; other values that are None are those of the model's generation config. Sample i is drawn
-    with seed + i. Raises UserError where transformers is not installed, or the model cannot be loaded or has no chat template.
+    Temperature None or 0 is greedy; other values that are None are those of the model's generation config. Each sample is drawn
+    with a seed of its own (`factory.sampling.seed_of`). Raises UserError where transformers is not installed, or the model cannot
+    be loaded or has no chat template.
     """
     if sampling.extra:
         raise UserError(f"sample.extra: the hf: teacher has no server to send {', '.join(sampling.extra)} to; leave it out")
@@ -133,8 +134,8 @@ def _answer(loaded: _Loaded, request: Request, sampling: Sampling) -> Answer:
 
     prompt = _prompt(loaded, request, sampling)
     inputs = loaded.tokenizer(prompt, add_special_tokens=False, return_tensors="pt").to(loaded.model.device)
-    if sampling.seed is not None:
-        torch.manual_seed(sampling.seed + request.index)
+    if (seed := seed_of(sampling, request)) is not None:
+        torch.manual_seed(seed)
     began = time.monotonic()
     with torch.inference_mode():
         generation = _generation(loaded.model.generation_config, sampling)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from factory.sampling import Request, Sampling
+from factory.sampling import Request, Sampling, seed_of
 from factory.teachers.chat_completion import Failure
 
 
@@ -12,7 +12,7 @@ def request_body(request: Request, model: str, sampling: Sampling, said: dict[st
     """The JSON of one request: chat, raw completion, or either one going on from the prefix of a cut answer."""
     values = {k: v for k, v in said.items() if k not in ("api", "extra")} | said.get("extra", {})
     if sampling.seed is not None and "seed" in values:
-        values["seed"] = sampling.seed + request.index
+        values["seed"] = seed_of(sampling, request)
     if request.max_tokens is not None:
         values["max_tokens"] = request.max_tokens
     if sampling.api == "completions":
