@@ -73,7 +73,8 @@ def test_a_killed_launcher_takes_its_processes_along_and_is_gone_on_with(tiny: P
     data = str(examples(tmp_path, 12))
     command = [sys.executable, "-m", "factory", "distill", data, "--student", str(tiny), "--runs", str(tmp_path), *values]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment())
-    work = _wait_for(lambda: next(iter((tmp_path / "students").glob(".*/checkpoints/checkpoint-4")), None)).parent.parent
+    # The second one: then the first is whole.
+    work = _wait_for(lambda: next(iter((tmp_path / "students").glob(".*/checkpoints/checkpoint-8")), None)).parent.parent
     children = _processes(str(work))
     running.send_signal(signal.SIGKILL)
     running.wait()
